@@ -1,0 +1,1 @@
+//! The command line: the clap tree, one file per verb; the only writer to standard output.

@@ -1,0 +1,1 @@
+//! Reads the built image once: normalise, hash, scan, compress.

@@ -1,0 +1,1 @@
+//! Writes blobs, manifest, evidence and signature, in this order, before any tag.

@@ -1,0 +1,1 @@
+//! Composes and signs the evidence of one image digest.

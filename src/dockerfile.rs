@@ -1,0 +1,1 @@
+//! What a Dockerfile may ask for, and the refusals.

@@ -1,0 +1,1 @@
+//! The component manifest `airlock.toml` and the version tag.

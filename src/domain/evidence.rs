@@ -1,0 +1,1 @@
+//! Evidence about an image digest: statements, envelopes, signatures.

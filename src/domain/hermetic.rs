@@ -1,0 +1,1 @@
+//! The hermetic level that was measured, and what kept it from being higher.

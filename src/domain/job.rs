@@ -1,0 +1,1 @@
+//! What GitLab says about a job: facts, run phases, the publish decision.

@@ -1,0 +1,1 @@
+//! The sealed description of one hermetic container.

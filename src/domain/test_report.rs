@@ -1,0 +1,1 @@
+//! JUnit reports: counts asserted by the tenant.

@@ -1,0 +1,1 @@
+//! The trust policy and the judgement over an image's evidence.

@@ -1,0 +1,1 @@
+//! GitLab Runner's four stages: config, prepare, run, cleanup.

@@ -1,0 +1,1 @@
+//! GitLab: the stage environment, the job response and the API.

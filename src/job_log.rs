@@ -1,0 +1,140 @@
+//! What a person reads in a job's log: collapsible sections, one line per thing done, progress.
+//!
+//! GitLab's section markers: `section_start:<unix>:<name>[collapsed=true]\r\x1b[0K<header>`.
+//! No timestamps of our own: GitLab Runner prepends them. Secrets that Airlock holds are masked here.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Whether section markers are written: GitLab folds them, a terminal shows a heading instead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogStyle {
+    /// GitLab's collapsible sections.
+    GitLab,
+    /// Plain headings.
+    Terminal,
+}
+
+/// A job's log; clones write to the same place.
+#[derive(Clone)]
+pub struct JobLog {
+    inner: Arc<Mutex<Inner>>,
+    style: LogStyle,
+}
+
+struct Inner {
+    out: Box<dyn Write + Send>,
+    masks: Vec<String>,
+}
+
+impl JobLog {
+    /// Creates a log over `out`.
+    pub fn new(out: Box<dyn Write + Send>, style: LogStyle) -> Self {
+        Self { inner: Arc::new(Mutex::new(Inner { out, masks: Vec::new() })), style }
+    }
+
+    /// Masks `secret` in everything that Airlock writes from now on; texts under 6 bytes are not masked.
+    pub fn mask(&self, secret: &str) {
+        if secret.len() >= 6 {
+            self.lock().masks.push(secret.to_owned());
+        }
+    }
+
+    /// Writes one line; control characters other than tab are dropped, so that quoted text cannot
+    /// forge a section or move the cursor.
+    pub fn line(&self, text: impl AsRef<str>) {
+        for line in text.as_ref().split('\n') {
+            self.write(&format!("{}\n", printable(line)));
+        }
+    }
+
+    /// Passes a script's own output through, unchanged.
+    pub fn raw(&self, bytes: &[u8]) {
+        let mut inner = self.lock();
+        // A closed log must not stop the work: the exit code and the evidence still tell.
+        let _ = inner.out.write_all(bytes);
+        let _ = inner.out.flush();
+    }
+
+    /// Opens a section that ends when the returned guard is dropped.
+    pub fn section(&self, name: &str, header: &str) -> Section {
+        match self.style {
+            LogStyle::GitLab => self.write(&format!(
+                "section_start:{}:airlock_{name}[collapsed=true]\r\x1b[0K{header}\n",
+                unix_now()
+            )),
+            LogStyle::Terminal => self.write(&format!("\n── {header}\n")),
+        }
+        Section { log: self.clone(), name: name.to_owned(), started: Instant::now() }
+    }
+
+    /// Starts progress for a thing that may take longer than two seconds.
+    pub fn progress(&self, what: &str) -> Progress {
+        Progress { log: self.clone(), what: what.to_owned(), started: Instant::now(), last: Instant::now() }
+    }
+
+    fn write(&self, text: &str) {
+        let mut inner = self.lock();
+        let mut text = text.to_owned();
+        for mask in &inner.masks {
+            text = text.replace(mask.as_str(), "[MASKED]");
+        }
+        let _ = inner.out.write_all(text.as_bytes());
+        let _ = inner.out.flush();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// An open section of the log.
+pub struct Section {
+    log: JobLog,
+    name: String,
+    started: Instant,
+}
+
+impl Section {
+    /// Returns how long the section has been open.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+impl Drop for Section {
+    fn drop(&mut self) {
+        if self.log.style == LogStyle::GitLab {
+            self.log.write(&format!("section_end:{}:airlock_{}\r\x1b[0K\n", unix_now(), self.name));
+        }
+    }
+}
+
+/// Says something at most every two seconds while one thing goes on.
+pub struct Progress {
+    log: JobLog,
+    what: String,
+    started: Instant,
+    last: Instant,
+}
+
+impl Progress {
+    /// Notes the present state, for example `31 of 120 MiB`; writes it when two seconds have passed.
+    pub fn tick(&mut self, state: impl FnOnce() -> String) {
+        if self.last.elapsed() >= Duration::from_secs(2) {
+            self.last = Instant::now();
+            let seconds = self.started.elapsed().as_secs();
+            self.log.line(format!("  … {}: {} ({seconds} s)", self.what, state()));
+        }
+    }
+}
+
+/// Returns `text` without control characters other than tab.
+pub fn printable(text: &str) -> String {
+    text.chars().filter(|c| *c == '\t' || !c.is_control()).collect()
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}

@@ -1,0 +1,1 @@
+//! Host settings `/etc/airlock/host.toml`: typed, then checked once.
