@@ -8,7 +8,7 @@ mod debian;
 mod distro;
 mod own_files;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ use super::inventory::{Distro, Inventory, Package};
 use super::path;
 
 /// Packages in one image.
-const MAX_PACKAGES: usize = 50_000;
+const MAX_PACKAGES: usize = 20_000;
 /// Gaps that a document tells.
 const MAX_GAPS: usize = 100;
 
@@ -120,10 +120,17 @@ pub(super) fn take_inventory(view: &View<'_>) -> Inventory {
     }
     let Findings { distro, mut packages, mut inventory, mut gaps, .. } = findings;
     packages.sort_by(|a, b| (&a.purl, &a.id).cmp(&(&b.purl, &b.id)));
+    // A package URL is lower case, a hostile database need not be.
+    let mut ids = HashSet::new();
+    for (index, package) in packages.iter_mut().enumerate() {
+        if !ids.insert(package.id.clone()) {
+            package.id = format!("{}#{index}", package.id);
+        }
+    }
     if packages.len() > MAX_PACKAGES {
         gaps.push(format!("only {MAX_PACKAGES} of {} packages are listed", packages.len()));
         packages.truncate(MAX_PACKAGES);
-        let known: std::collections::HashSet<String> = packages.iter().map(|p| p.id.clone()).collect();
+        let known: HashSet<String> = packages.iter().map(|p| p.id.clone()).collect();
         packages.iter_mut().for_each(|package| package.depends_on.retain(|id| known.contains(id)));
     }
     gaps.sort();

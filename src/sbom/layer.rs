@@ -20,14 +20,14 @@ use crate::failure::Failure;
 const MAX_ENTRIES: u64 = 5_000_000;
 /// One long name or PAX header, in bytes.
 const MAX_EXTENSION_BYTES: u64 = 1024 * 1024;
-/// Files that are recorded in one layer; further ones are counted.
-const MAX_RECORDED_FILES: usize = 100_000;
+/// Files and links that are recorded in one layer; further ones are counted.
+const MAX_RECORDED: usize = 100_000;
 /// Total length of recorded paths in one layer, in bytes.
 const MAX_RECORDED_PATH_BYTES: usize = 16 * 1024 * 1024;
 /// Content that catalogers read in one layer, in bytes.
-const MAX_CATALOGED_BYTES: u64 = 512 * 1024 * 1024;
-/// Links that are remembered in one layer.
-const MAX_LINKS: usize = 50_000;
+const MAX_CATALOGED_BYTES: u64 = 256 * 1024 * 1024;
+/// Files that catalogers read in one layer.
+const MAX_CATALOGED_FILES: usize = 100_000;
 /// Gaps that are told one by one.
 const MAX_GAPS: usize = 50;
 
@@ -50,6 +50,8 @@ pub enum ScanError {
     DatabaseTooLarge { path: String, size: u64, limit: u64 },
     #[error("the layer is refused: entry `{path}` can be read in two ways: {what}")]
     Ambiguous { path: String, what: &'static str },
+    #[error("the layer is refused: a header in front of an entry can be read in two ways: {0}")]
+    AmbiguousHeader(&'static str),
 }
 
 impl From<ScanError> for Failure {
@@ -64,7 +66,10 @@ impl From<ScanError> for Failure {
                 "look at what the Dockerfile or the base image writes to this path; a real database is far smaller"
             }
             ScanError::TooManyEntries => "split what the Dockerfile copies, or leave generated files out",
-            ScanError::Path(_) | ScanError::Truncated { .. } | ScanError::Ambiguous { .. } => {
+            ScanError::Path(_)
+            | ScanError::Truncated { .. }
+            | ScanError::Ambiguous { .. }
+            | ScanError::AmbiguousHeader(_) => {
                 "no usual builder writes such a layer: check where the base image comes from"
             }
         };
@@ -118,12 +123,12 @@ impl LongNames {
             EntryType::XHeader | EntryType::XGlobalHeader => {
                 let bytes = read_extension(body)?;
                 for record in PaxExtensions::new(&bytes) {
-                    let record = record.map_err(|_| ambiguous("", "a PAX header is malformed"))?;
+                    let record = record.map_err(|_| ambiguous_header("a PAX header is malformed"))?;
                     let value = record.value_bytes().to_vec();
                     let key = record.key_bytes();
                     let told = matches!(key, b"path" | b"linkpath" | b"size");
                     if told && kind == EntryType::XGlobalHeader {
-                        return Err(ambiguous("", "a global PAX header names a file"));
+                        return Err(ambiguous_header("a global PAX header names a file"));
                     }
                     match key {
                         b"path" => Self::set(&mut self.path, value)?,
@@ -131,10 +136,10 @@ impl LongNames {
                         b"size" => {
                             let size = std::str::from_utf8(&value).ok().and_then(|text| text.parse().ok());
                             self.size =
-                                Some(size.ok_or_else(|| ambiguous("", "a PAX size is not a number"))?);
+                                Some(size.ok_or_else(|| ambiguous_header("a PAX size is not a number"))?);
                         }
                         key if key.starts_with(b"GNU.sparse.") => {
-                            return Err(ambiguous("", "it is a sparse file"));
+                            return Err(ambiguous_header("the entry is a sparse file"));
                         }
                         _ => {}
                     }
@@ -157,7 +162,7 @@ fn read_extension(body: &mut impl Read) -> Result<Vec<u8>, ScanError> {
     let mut bytes = Vec::new();
     body.take(MAX_EXTENSION_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_EXTENSION_BYTES {
-        return Err(ambiguous("", "its name or its PAX header is longer than 1 MiB"));
+        return Err(ambiguous_header("it is longer than 1 MiB"));
     }
     Ok(bytes)
 }
@@ -169,6 +174,10 @@ fn trimmed(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
+fn ambiguous_header(what: &'static str) -> ScanError {
+    ScanError::AmbiguousHeader(what)
+}
+
 fn ambiguous(path: &str, what: &'static str) -> ScanError {
     ScanError::Ambiguous { path: path.chars().take(200).collect(), what }
 }
@@ -176,8 +185,12 @@ fn ambiguous(path: &str, what: &'static str) -> ScanError {
 #[derive(Default)]
 struct Scan {
     fragment: LayerFragment,
+    recorded: usize,
     recorded_path_bytes: usize,
+    cataloged: usize,
     cataloged_bytes: u64,
+    /// What each file that a cataloger read has cost; a hard link costs it again.
+    costs: BTreeMap<String, u64>,
 }
 
 impl Scan {
@@ -242,11 +255,9 @@ impl Scan {
             }
             EntryType::Symlink => {
                 self.replace(path);
-                let known = self.fragment.symlinks.len();
                 if catalog::lies_on_the_way(path) {
-                    let target = link.unwrap_or_default();
-                    match String::from_utf8(target) {
-                        Ok(target) if known < MAX_LINKS && target.len() <= 4096 => {
+                    match String::from_utf8(link.unwrap_or_default()) {
+                        Ok(target) if target.len() <= 4096 && self.has_room(path, &target) => {
                             self.fragment.symlinks.insert(path.to_owned(), target);
                         }
                         _ => self.gap(format!("symbolic link `{path}` was not followed")),
@@ -267,9 +278,7 @@ impl Scan {
         let want = catalog::wanted(path);
         let mut content = None;
         if let Some(want) = &want {
-            let room = self.cataloged_bytes.saturating_add(size) <= MAX_CATALOGED_BYTES;
-            if size <= want.limit && room {
-                self.cataloged_bytes += size;
+            if size <= want.limit && self.may_catalog(path, size) {
                 content = Some(Vec::new());
             } else if want.beyond == Beyond::Refuse {
                 let path = path.to_owned();
@@ -278,8 +287,7 @@ impl Scan {
                 self.gap(format!("`{path}` was not read: it has {size} bytes"));
             }
         }
-        let recorded = self.fragment.files.len() < MAX_RECORDED_FILES
-            && self.recorded_path_bytes + path.len() <= MAX_RECORDED_PATH_BYTES;
+        let recorded = self.has_room(path, "");
         if !recorded {
             self.fragment.unrecorded_files += 1;
         }
@@ -304,7 +312,6 @@ impl Scan {
             return Err(ScanError::Truncated { path: path.to_owned(), expected: size, found });
         }
         if recorded {
-            self.recorded_path_bytes += path.len();
             let digest = Digest::from_sha256(hash.finalize().into());
             self.fragment.files.insert(path.to_owned(), FileRecord { size, digest });
         }
@@ -323,33 +330,52 @@ impl Scan {
             return;
         }
         let file = self.fragment.files.get(target).cloned();
-        let raw = self.fragment.raws.get(target).cloned();
-        self.replace(path);
         let symlink = self.fragment.symlinks.get(target).cloned();
-        let in_this_layer = file.is_some() || raw.is_some() || symlink.is_some();
-        if let Some(file) = file {
+        let in_this_layer = file.is_some() || symlink.is_some() || self.fragment.raws.contains_key(target);
+        self.replace(path);
+        let room = self.has_room(path, target);
+        if !room {
+            self.fragment.unrecorded_files += 1;
+        } else if let Some(file) = file {
             self.fragment.files.insert(path.to_owned(), file);
+        } else if !in_this_layer {
+            self.fragment.hard_links.insert(path.to_owned(), target.to_owned());
         }
-        if let Some(symlink) = symlink {
+        if let Some(symlink) = symlink.filter(|_| room) {
             self.fragment.symlinks.insert(path.to_owned(), symlink);
-        }
-        let wanted = catalog::wanted(path).is_some();
-        match raw {
-            Some(raw) if wanted => {
-                self.fragment.raws.insert(path.to_owned(), raw);
-            }
-            None if wanted && in_this_layer => {
-                self.gap(format!("`{path}` was not read: it is a hard link to `{target}`"));
-            }
-            _ => {}
-        }
-        if !in_this_layer {
-            if self.fragment.hard_links.len() < MAX_LINKS {
-                self.fragment.hard_links.insert(path.to_owned(), target.to_owned());
-            } else {
-                self.fragment.unrecorded_files += 1;
+        } else if catalog::wanted(path).is_some() && (in_this_layer || !room) {
+            let cost = self.costs.get(target).copied().unwrap_or_default();
+            let readable = self.fragment.raws.contains_key(target) && self.may_catalog(path, cost);
+            match self.fragment.raws.get(target).filter(|_| readable).cloned() {
+                Some(raw) => {
+                    self.fragment.raws.insert(path.to_owned(), raw);
+                }
+                None => self.gap(format!("`{path}` was not read: it is a hard link to `{target}`")),
             }
         }
+    }
+
+    /// Takes the room for reading one more file, where there is any.
+    fn may_catalog(&mut self, path: &str, size: u64) -> bool {
+        let bytes = self.cataloged_bytes.saturating_add(size).saturating_add(path.len() as u64);
+        let room = self.cataloged < MAX_CATALOGED_FILES && bytes <= MAX_CATALOGED_BYTES;
+        if room {
+            self.cataloged += 1;
+            self.cataloged_bytes = bytes;
+            self.costs.insert(path.to_owned(), size);
+        }
+        room
+    }
+
+    /// Takes the room for one more record, where there is any.
+    fn has_room(&mut self, path: &str, target: &str) -> bool {
+        let bytes = self.recorded_path_bytes + path.len() + target.len();
+        let room = self.recorded < MAX_RECORDED && bytes <= MAX_RECORDED_PATH_BYTES;
+        if room {
+            self.recorded += 1;
+            self.recorded_path_bytes = bytes;
+        }
+        room
     }
 
     /// A non-directory replaces what this layer said before about the path and everything below it.

@@ -306,3 +306,60 @@ const TOO_NEW: &[&str] = &[
     "man2html",
     "ngrep",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_debians_short_names() {
+        let cases = [
+            "GPL-2+",
+            "GPL-2",
+            "GPLv3+",
+            "LGPL-2.1+",
+            "GPL-1+ or Artistic",
+            "Expat",
+            "BSD-3-clause",
+            "MIT/X11",
+            "public-domain",
+            "GPL",
+            "GFDL-NIV-1.3+",
+            "ZLIB",
+            "Apache-2.0 with LLVM exception",
+            "MPL-1.1+",
+            "GPL-2+ with Autoconf exception",
+            "GPL-2+ and LGPL-2.1+ or Expat",
+            "GPL-2+ or Expat, and ISC",
+            "OPL-1+",
+            "This software is provided 'as-is', without any express",
+            "and",
+            "",
+            "GPL-9",
+            "LGPL-3+ or GPL-2+",
+        ];
+        let shown: Vec<String> = cases
+            .iter()
+            .map(|case| {
+                let read = Licence::of_debian(case).map(|licence| licence.expression());
+                format!("{case:?} -> {}", read.as_deref().unwrap_or("nothing"))
+            })
+            .collect();
+        insta::assert_snapshot!(shown.join("\n"));
+    }
+
+    #[test]
+    fn refers_to_different_names_differently() {
+        assert_ne!(reference("BSD+"), reference("BSD-"));
+        assert_ne!(reference("a/b"), reference("a_b"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn gives_a_valid_expression_or_nothing(text in "((GPL-2\\+|Expat|or|and|with|exception|,|\\PC{1,8}) ?){0,10}") {
+            if let Some(licence) = Licence::of_debian(&text) {
+                proptest::prop_assert!(spdx::Expression::parse(&licence.expression()).is_ok(), "{:?}", licence);
+            }
+        }
+    }
+}

@@ -150,7 +150,7 @@ fn image(subject: &Subject<'_>) -> Value {
 
 fn operating_system(distro: &Distro, id: &str) -> Value {
     let version = distro.version().unwrap_or("unknown");
-    let mut system = element(id, distro.id(), version, "OPERATING-SYSTEM");
+    let mut system = element(id, distro.id(), version, "OPERATING_SYSTEM");
     system.insert("description".to_owned(), json!(distro.name()));
     Value::Object(system)
 }

@@ -34,7 +34,7 @@ enum Kind {
     Md5sums,
 }
 
-const DATABASE_LIMIT: u64 = 64 * 1024 * 1024;
+const DATABASE_LIMIT: u64 = 32 * 1024 * 1024;
 
 fn kind(path: &str) -> Option<Kind> {
     if let Some(package) =
@@ -87,7 +87,9 @@ fn parse(path: &str, content: &[u8]) -> Parsed {
         Kind::Status | Kind::StatusOld => {
             let (stanzas, unreadable) = control::stanzas(&text);
             if unreadable > 0 && kind == Kind::Status {
-                parsed.gaps.push(format!("{unreadable} entries of `{path}` have no usable name or version"));
+                parsed.gaps.push(format!(
+                    "{unreadable} entries of `{path}` are not listed: no usable name or version, or too many"
+                ));
             }
             Raw::Status(stanzas)
         }

@@ -4,6 +4,10 @@ use serde::{Deserialize, Serialize};
 
 /// Longest name, version or architecture, in bytes.
 const MAX_WORD: usize = 255;
+/// Packages of one database.
+const MAX_STANZAS: usize = 100_000;
+/// Names that the relations of one database mention.
+const MAX_NAMES: usize = 1_000_000;
 /// Longest other field, in bytes.
 const MAX_FIELD: usize = 64 * 1024;
 
@@ -21,18 +25,22 @@ pub(in crate::sbom) struct Stanza {
     pub(super) provides: Vec<String>,
 }
 
-/// Returns the installed packages, and how many installed ones have no usable name or version.
+/// Returns the installed packages, and how many have no usable name or version or are too many.
 pub(super) fn stanzas(text: &str) -> (Vec<Stanza>, usize) {
     let mut found = Vec::new();
     let mut unreadable = 0;
+    let mut names = 0;
     let mut fields: Vec<(&str, String)> = Vec::new();
     for line in text.lines().chain([""]) {
         if line.trim_end_matches([' ', '\t', '\r']).is_empty() {
             let fields = std::mem::take(&mut fields);
             if !fields.is_empty() && is_installed(&fields) {
                 match stanza(&fields) {
-                    Some(stanza) => found.push(stanza),
-                    None => unreadable += 1,
+                    Some(stanza) if found.len() < MAX_STANZAS && names < MAX_NAMES => {
+                        names += stanza.depends.len() + stanza.provides.len();
+                        found.push(stanza);
+                    }
+                    _ => unreadable += 1,
                 }
             }
         } else if line.starts_with([' ', '\t']) {

@@ -13,7 +13,7 @@ use super::control::Stanza;
 use super::{Kind, Raw, kind};
 
 /// Dependency edges of one image.
-const MAX_EDGES: usize = 500_000;
+const MAX_EDGES: usize = 100_000;
 
 type Identity<'a> = (&'a str, &'a str, Option<&'a str>);
 
