@@ -4,22 +4,23 @@
 //! Archives that two readers would read differently are refused rather than interpreted: what is
 //! described must be what a client unpacks.
 
+mod long_names;
+
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use sha2::{Digest as _, Sha256};
-use tar::{EntryType, Header, PaxExtensions};
+use tar::{EntryType, Header};
 
 use super::catalog::{self, Beyond, Parsed};
 use super::fragment::{FileRecord, LayerFragment, SCANNER_VERSION};
 use super::path::{self, PathError};
 use crate::domain::digest::Digest;
 use crate::failure::Failure;
+use long_names::LongNames;
 
 /// Entries in one layer.
 const MAX_ENTRIES: u64 = 5_000_000;
-/// One long name or PAX header, in bytes.
-const MAX_EXTENSION_BYTES: u64 = 1024 * 1024;
 /// Files and links that are recorded in one layer; further ones are counted.
 const MAX_RECORDED: usize = 100_000;
 /// Total length of recorded paths in one layer, in bytes.
@@ -104,78 +105,6 @@ pub fn scan_layer(tar: impl Read) -> Result<LayerFragment, ScanError> {
     // A reader that hashes what it hands out must see the padding behind the archive as well.
     io::copy(&mut archive.into_inner(), &mut io::sink())?;
     Ok(scan.finish())
-}
-
-/// What GNU and PAX extension entries say about the next real entry.
-#[derive(Default)]
-struct LongNames {
-    path: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
-    size: Option<u64>,
-}
-
-impl LongNames {
-    /// Reads an extension entry; returns false for a real one.
-    fn take(&mut self, kind: EntryType, body: &mut impl Read) -> Result<bool, ScanError> {
-        match kind {
-            EntryType::GNULongName => Self::set(&mut self.path, trimmed(read_extension(body)?))?,
-            EntryType::GNULongLink => Self::set(&mut self.link, trimmed(read_extension(body)?))?,
-            EntryType::XHeader | EntryType::XGlobalHeader => {
-                let bytes = read_extension(body)?;
-                for record in PaxExtensions::new(&bytes) {
-                    let record = record.map_err(|_| ambiguous_header("a PAX header is malformed"))?;
-                    let value = record.value_bytes().to_vec();
-                    let key = record.key_bytes();
-                    let told = matches!(key, b"path" | b"linkpath" | b"size");
-                    if told && kind == EntryType::XGlobalHeader {
-                        return Err(ambiguous_header("a global PAX header names a file"));
-                    }
-                    match key {
-                        b"path" => Self::set(&mut self.path, value)?,
-                        b"linkpath" => Self::set(&mut self.link, value)?,
-                        b"size" => {
-                            let size = std::str::from_utf8(&value).ok().and_then(|text| text.parse().ok());
-                            self.size =
-                                Some(size.ok_or_else(|| ambiguous_header("a PAX size is not a number"))?);
-                        }
-                        key if key.starts_with(b"GNU.sparse.") => {
-                            return Err(ambiguous_header("the entry is a sparse file"));
-                        }
-                        _ => {}
-                    }
-                }
-            }
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
-
-    fn set(slot: &mut Option<Vec<u8>>, value: Vec<u8>) -> Result<(), ScanError> {
-        match slot.replace(value) {
-            None => Ok(()),
-            Some(before) => Err(ambiguous(&before.escape_ascii().to_string(), "it has two long names")),
-        }
-    }
-}
-
-fn read_extension(body: &mut impl Read) -> Result<Vec<u8>, ScanError> {
-    let mut bytes = Vec::new();
-    body.take(MAX_EXTENSION_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_EXTENSION_BYTES {
-        return Err(ambiguous_header("it is longer than 1 MiB"));
-    }
-    Ok(bytes)
-}
-
-fn trimmed(mut bytes: Vec<u8>) -> Vec<u8> {
-    while bytes.last() == Some(&0) {
-        bytes.pop();
-    }
-    bytes
-}
-
-fn ambiguous_header(what: &'static str) -> ScanError {
-    ScanError::AmbiguousHeader(what)
 }
 
 fn ambiguous(path: &str, what: &'static str) -> ScanError {
