@@ -65,11 +65,17 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    #[error("there is no safe connection to `{place}`")]
+    Unsafe {
+        place: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     #[error("`{place}` answered {status} to {what}")]
     Answered { place: String, what: String, status: u16, body: String },
     #[error("`{place}` refuses {} for `{repository}`", if auth_file.is_some() { "the credentials" } else { "access without credentials" })]
     Unauthorized { place: String, repository: String, auth_file: Option<PathBuf> },
-    #[error("`{place}` returned other bytes for `{what}`: expected {expected}, found {found}")]
+    #[error("`{place}` returned other bytes for `{what}`: expected sha256:{}…, found sha256:{}…", expected.short(), found.short())]
     WrongDigest { place: String, what: String, expected: Digest, found: Digest },
     #[error("`{place}` returned more than {limit} bytes for `{what}`")]
     TooLarge { place: String, what: String, limit: u64 },
@@ -93,18 +99,12 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let what = error.to_string();
         match error {
-            StoreError::Unreachable { source, .. } => {
-                let failure = Failure::system(what).because_of(source.as_ref());
-                if failure.causes().iter().any(|cause| cause.contains("certificate")) {
-                    failure.hint(
-                        "name the CA that signed the registry's certificate as `ca` under `[store]` in the host settings",
-                    )
-                } else {
-                    failure.hint(
-                        "check that the registry runs and that `registry` under `[store]` in the host settings names it, then try again",
-                    )
-                }
-            }
+            StoreError::Unreachable { source, .. } => Failure::system(what).because_of(source.as_ref()).hint(
+                "check that the registry runs and that `registry` under `[store]` in the host settings names it, then try again",
+            ),
+            StoreError::Unsafe { source, .. } => Failure::system(what).because_of(source.as_ref()).hint(
+                "look whether this is the registry that is meant; the CA that certifies it is named as `ca` under `[store]` in the host settings",
+            ),
             StoreError::Answered { body, .. } => {
                 let failure = if body.is_empty() {
                     Failure::system(what)
@@ -141,6 +141,20 @@ impl From<StoreError> for Failure {
             }
         }
     }
+}
+
+/// Returns the descriptor of a manifest that is small enough to be stored.
+fn checked_manifest(media_type: &str, bytes: &Bytes) -> Result<Descriptor, StoreError> {
+    let size = bytes.len() as u64;
+    if size > MAX_MANIFEST_BYTES {
+        return Err(StoreError::NotAsDeclared {
+            what: "a manifest".to_owned(),
+            expected: format!("at most {MAX_MANIFEST_BYTES} bytes"),
+            found: format!("{size} bytes"),
+        });
+    }
+    let digest = Digest::of(bytes);
+    Ok(Descriptor { media_type: media_type.to_owned(), digest, size, artifact_type: None, annotations: None })
 }
 
 /// A place for images.

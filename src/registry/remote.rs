@@ -24,10 +24,9 @@ use serde_json::Value;
 use self::auth::Auth;
 use self::http::{Http, Question, Wire};
 pub use self::retry::RetryPolicy;
-use super::layout::checked_manifest;
 use super::{
     BlobContent, Descriptor, ImageStore, MAX_MANIFEST_BYTES, ManifestReference, StoreError, StoredManifest,
-    referrers,
+    checked_manifest, referrers,
 };
 use crate::domain::digest::Digest;
 use crate::domain::image::{RegistryHost, Repository, Tag};
@@ -104,7 +103,7 @@ fn oci_client(
     policy: &RetryPolicy,
 ) -> Result<oci_client::Client, StoreError> {
     // A proxy named in the environment must not see what is said on loopback; the client has no switch
-    // for that, but proxies of its own with every host excepted take the environment's place.
+    // for that, but proxies of its own (here: none that answers) take the environment's place.
     let off = (wire == Wire::PlainLoopback).then(|| "http://127.0.0.1:9".to_owned());
     let config = ClientConfig {
         protocol: match wire {
@@ -114,7 +113,7 @@ fn oci_client(
         use_monolithic_push: true,
         tls_certs_only: roots.cloned().unwrap_or_default(),
         connect_timeout: Some(policy.silence.min(Duration::from_secs(10))),
-        no_proxy: off.is_some().then(|| "*".to_owned()),
+        no_proxy: off.is_some().then(|| "localhost,127.0.0.0/8,::1".to_owned()),
         http_proxy: off.clone(),
         https_proxy: off,
         user_agent: concat!("airlock/", env!("CARGO_PKG_VERSION")),

@@ -224,3 +224,29 @@ fn allowed_realm(http: &Http, realm: &str) -> Result<Url, StoreError> {
     }
     Ok(url)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::retry::RetryPolicy;
+    use super::*;
+
+    fn allowed(wire: Wire, realm: &str) -> bool {
+        let host = "127.0.0.1:5000".parse().unwrap();
+        let http = Http::new(&host, wire, Some(&[]), RetryPolicy::default()).unwrap();
+        allowed_realm(&http, realm).is_ok()
+    }
+
+    #[test]
+    fn a_password_goes_only_where_it_is_encrypted_or_stays_on_this_machine() {
+        for wire in [Wire::Tls, Wire::PlainLoopback] {
+            assert!(allowed(wire, "https://gitlab.example.internal/jwt/auth"));
+            assert!(!allowed(wire, "http://gitlab.example.internal/jwt/auth"));
+            assert!(!allowed(wire, "http://127.0.0.1.example.internal/"));
+            assert!(!allowed(wire, "https://user:password@gitlab.example.internal/"));
+            assert!(!allowed(wire, "ftp://127.0.0.1/"));
+            assert!(!allowed(wire, "/token"));
+        }
+        assert!(allowed(Wire::PlainLoopback, "http://localhost:8080/token"));
+        assert!(!allowed(Wire::Tls, "http://localhost:8080/token"));
+    }
+}

@@ -203,11 +203,13 @@ impl Http {
     /// Returns the trouble of a request that got no whole answer.
     pub(super) fn broken(&self, error: reqwest::Error, number: u32) -> Trouble {
         let source = deepest(&error);
+        let place = self.place.clone();
         // A certificate does not get better by asking again, and a redirect was refused on purpose.
-        let lasting = source.contains("certificate") || error.is_redirect() || error.is_builder();
-        let error =
-            StoreError::Unreachable { place: self.place.clone(), attempts: number, source: source.into() };
-        if lasting { Trouble::Final(error) } else { Trouble::Passing { error, pause: None } }
+        if source.contains("certificate") || error.is_redirect() {
+            return Trouble::Final(StoreError::Unsafe { place, source: source.into() });
+        }
+        let error = StoreError::Unreachable { place, attempts: number, source: source.into() };
+        Trouble::Passing { error, pause: None }
     }
 
     /// Returns the trouble of an answer that is not the one that was wanted.

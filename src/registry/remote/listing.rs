@@ -28,7 +28,7 @@ impl RemoteRegistry {
         limit: usize,
     ) -> Result<Option<Vec<Value>>, StoreError> {
         let first = self.http.url(repository, &format!("referrers/{subject}"));
-        let what = format!("the referrers of {repository}@{subject}");
+        let what = format!("{repository}/referrers/{subject}");
         let pages = self.pages(repository, first, Some(referrers::INDEX), MAX_MANIFEST_BYTES, &what);
         let mut all = Vec::new();
         let take = &mut |body: &Bytes| {
@@ -62,7 +62,7 @@ impl RemoteRegistry {
     ) -> Result<Vec<Tag>, StoreError> {
         let mut first = self.http.url(repository, "tags/list");
         first.query_pairs_mut().append_pair("n", &limit.clamp(1, 1000).to_string());
-        let what = format!("the tags of {repository}");
+        let what = format!("{repository}/tags/list");
         let mut tags: Vec<Tag> = Vec::new();
         let pages = self.pages(repository, first, None, MAX_TAGS_BYTES, &what);
         let take = &mut |body: &Bytes| {
@@ -136,7 +136,7 @@ impl PageReader<'_> {
                 Some(_) => {
                     return Err(StoreError::Malformed {
                         place: http.place.clone(),
-                        what: format!("the next page of {} is at another host", self.question.what),
+                        what: format!("the next page of `{}` is at another host", self.question.what),
                         expected: "a list of its own",
                     });
                 }
