@@ -198,6 +198,11 @@ impl FakeGitLab {
         payload.id()
     }
 
+    /// Returns the job that the next runner gets.
+    pub fn next_job(&self) -> u64 {
+        *self.lock().queue.front().expect("call `enqueue` before a runner asks")
+    }
+
     /// Sets what the next updates of the job are answered.
     pub fn set_status(&self, job: u64, status: JobStatus) {
         self.with_job(job, |job| job.status = status);

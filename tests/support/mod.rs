@@ -5,4 +5,5 @@
 
 pub mod git_repository;
 pub mod gitlab;
+pub mod logging_driver;
 pub mod runner;

@@ -3,6 +3,7 @@
 //! With `AIRLOCK_GITLAB_RUNNER=/path` the same call drives a real `gitlab-runner` instead.
 
 mod build;
+mod calls;
 mod connection;
 mod driver;
 mod job_context;

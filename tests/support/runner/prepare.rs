@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Stage;
-use super::build::{Attempt, Build, JobError, write_new};
+use super::build::{Attempt, Build, JobError};
+use super::calls::write_new;
 use super::job_context::Scope;
 
 const ATTEMPTS: usize = 3;
