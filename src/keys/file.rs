@@ -117,7 +117,7 @@ impl FileSigner {
     /// Decrypts the text of a key file; `shown` names the file in errors.
     pub fn decrypt(pem_text: &str, password: &str, shown: &str) -> Result<Self, KeyError> {
         let format = |why: String| KeyError::Format { path: shown.into(), why };
-        let pem = pem::parse(pem_text).map_err(|e| format(e.to_string()))?;
+        let pem = pem::parse(pem_text).map_err(|_| format("it is not one PEM block".into()))?;
         if !PEM_LABELS.contains(&pem.tag()) {
             let found: String = pem.tag().chars().filter(|c| !c.is_control()).take(60).collect();
             return Err(format(format!("expected `{}`, found `{found}`", PEM_LABELS[0])));
