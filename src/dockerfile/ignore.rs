@@ -1,13 +1,16 @@
 //! The `.dockerignore` file, with the meaning of Moby's `patternmatcher` and `ignorefile`.
 //!
 //! A file `<Dockerfile>.dockerignore` beside the Dockerfile takes the place of `.dockerignore` at the
-//! context's root; the caller chooses which one it parses. Patterns are matched by a table over path parts,
-//! without regular expressions, so that no pattern can take long.
+//! context's root; the caller chooses which one it parses. Patterns are matched character by character,
+//! without regular expressions, so that no
+//! pattern can take long.
+
+use crate::failure::{CLI_REFUSED, EXIT_DOCKERFILE_REFUSED, Failure, FailureKind};
 
 /// Largest ignore file that is read, in bytes.
-pub const MAX_IGNORE_BYTES: usize = 64 * 1024;
+pub const MAX_IGNORE_BYTES: usize = 32 * 1024;
 /// Most patterns that are read.
-pub const MAX_PATTERNS: usize = 2000;
+pub const MAX_PATTERNS: usize = 1000;
 
 /// Patterns in the order of the file; the last one that matches decides.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -18,7 +21,7 @@ pub struct IgnoreFile {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Pattern {
     effect: Effect,
-    parts: Vec<Part>,
+    tokens: Vec<Token>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,22 +31,21 @@ enum Effect {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
-    /// `**`: any number of parts.
-    Any,
-    /// One part, by its tokens.
-    One(Vec<Token>),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
 enum Token {
     Literal(char),
-    /// `?`
+    /// `?`: one character of a part.
     Character,
-    /// `*`
+    /// `[a-z]`, `[^a-z]`: one character of a part.
+    Class {
+        negated: bool,
+        ranges: Vec<(char, char)>,
+    },
+    /// `*`: any characters of one part.
     Run,
-    /// `[a-z]`, `[^a-z]`
-    Class { negated: bool, ranges: Vec<(char, char)> },
+    /// `**` at the end: anything.
+    Rest,
+    /// `**` elsewhere: nothing, or whole parts with the slash behind them.
+    Folders,
 }
 
 /// Why an ignore file is refused.
@@ -57,6 +59,13 @@ pub enum IgnoreError {
     TooMany(usize),
     #[error("line {line} of the ignore file: `{pattern}` is not a pattern: {why}")]
     Pattern { line: usize, pattern: String, why: &'static str },
+}
+
+impl From<IgnoreError> for Failure {
+    fn from(error: IgnoreError) -> Self {
+        let kind = FailureKind::Refused { stage: EXIT_DOCKERFILE_REFUSED, cli: CLI_REFUSED };
+        Failure::new(kind, "cannot decide what belongs to the build context").because_of(&error)
+    }
 }
 
 impl IgnoreFile {
@@ -89,8 +98,9 @@ impl IgnoreFile {
             if glob.is_empty() {
                 return Err(error("nothing stands behind `!`"));
             }
-            if let Some(parts) = cleaned(glob).map_err(error)? {
-                patterns.push(Pattern { effect, parts });
+            if let Some(glob) = cleaned(glob) {
+                let tokens = parse_tokens(&glob).map_err(error)?;
+                patterns.push(Pattern { effect, tokens });
             }
             if patterns.len() > MAX_PATTERNS {
                 return Err(IgnoreError::TooMany(MAX_PATTERNS));
@@ -102,83 +112,50 @@ impl IgnoreFile {
     /// Returns whether the file or folder `path` (relative, separated by `/`) is left out of the context. What
     /// matches a folder holds for everything below it until a later pattern says otherwise.
     pub fn excludes(&self, path: &str) -> bool {
-        let parts: Vec<Vec<char>> =
-            path.split('/').filter(|part| !part.is_empty() && *part != ".").map(|part| part.chars().collect()).collect();
+        let Some(path) = cleaned(path) else { return false };
         let mut excluded = false;
         for pattern in &self.patterns {
-            if (pattern.effect == Effect::Includes) == excluded && pattern.matches_path_or_parent(&parts) {
-                excluded = pattern.effect == Effect::Excludes;
+            // A pattern that would say what is said already need not be looked at.
+            let would_change = (pattern.effect == Effect::Excludes) != excluded;
+            if would_change && matches_path_or_parent(&pattern.tokens, &path) {
+                excluded = !excluded;
             }
         }
         excluded
     }
 }
 
-impl Pattern {
-    fn matches_path_or_parent(&self, path: &[Vec<char>]) -> bool {
-        // reachable[j]: the pattern's parts so far match the first j parts of the path.
-        let mut reachable = vec![false; path.len() + 1];
-        reachable[0] = true;
-        for (index, part) in self.parts.iter().enumerate() {
-            let last = index + 1 == self.parts.len();
-            let mut next = vec![false; path.len() + 1];
-            match part {
-                Part::Any => {
-                    let mut seen = false;
-                    for (j, slot) in next.iter_mut().enumerate() {
-                        // At the end `**` stands for at least one part: `a/**` leaves `a` itself alone.
-                        *slot = seen || (!last && reachable[j]);
-                        seen |= reachable[j];
-                    }
-                }
-                Part::One(tokens) => {
-                    for j in 0..path.len() {
-                        next[j + 1] = reachable[j] && matches_part(tokens, &path[j]);
-                    }
-                }
-            }
-            reachable = next;
-        }
-        reachable[1..].contains(&true)
-    }
-}
-
-/// Returns the parts of a pattern as Go's `filepath.Clean` leaves them; `None` for the context's root itself.
-fn cleaned(glob: &str) -> Result<Option<Vec<Part>>, &'static str> {
+/// Returns the path or pattern as Go's `filepath.Clean` leaves it, without slashes around it; `None` for the
+/// context's root and for what lies outside.
+fn cleaned(text: &str) -> Option<String> {
     let mut parts: Vec<&str> = Vec::new();
-    for part in glob.split('/') {
+    for part in text.split('/') {
         match part {
             "" | "." => {}
-            ".." => match parts.pop() {
-                Some(_) => {}
-                None => return Err("it leaves the context"),
-            },
+            ".." => drop(parts.pop()?),
             part => parts.push(part),
         }
     }
-    if parts.is_empty() {
-        return Ok(None);
-    }
-    parts.into_iter().map(parse_part).collect::<Result<_, _>>().map(Some)
+    (!parts.is_empty()).then(|| parts.join("/"))
 }
 
-fn parse_part(text: &str) -> Result<Part, &'static str> {
-    if text == "**" {
-        return Ok(Part::Any);
-    }
+fn parse_tokens(text: &str) -> Result<Vec<Token>, &'static str> {
     let mut tokens = Vec::new();
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         tokens.push(match c {
-            '*' if chars.peek() == Some(&'*') => return Err("`**` must stand alone between slashes"),
+            '*' if chars.next_if_eq(&'*').is_some() => {
+                chars.next_if_eq(&'/');
+                if chars.peek().is_none() { Token::Rest } else { Token::Folders }
+            }
             '*' => Token::Run,
             '?' => Token::Character,
-            '\\' => Token::Literal(chars.next().ok_or("a backslash at the end of a part")?),
+            '\\' => Token::Literal(chars.next().ok_or("it ends in a backslash")?),
             '[' => parse_class(&mut chars)?,
             c => Token::Literal(c),
         });
     }
-    Ok(Part::One(tokens))
+    Ok(tokens)
 }
 
 fn parse_class(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<Token, &'static str> {
@@ -209,35 +186,50 @@ fn parse_class(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<T
     if ranges.is_empty() { Err(OPEN) } else { Ok(Token::Class { negated, ranges }) }
 }
 
-/// Greedy with one point of return: quadratic at worst.
-fn matches_part(tokens: &[Token], text: &[char]) -> bool {
-    let (mut p, mut t) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        let c = text[t];
-        let one = match tokens.get(p) {
-            Some(Token::Run) => {
-                star = Some((p, t));
-                p += 1;
-                continue;
+/// Runs all readings of the pattern side by side: time is at most tokens times characters.
+fn matches_path_or_parent(tokens: &[Token], path: &str) -> bool {
+    // alive[p]: the first p tokens match what was read; inside[p]: token p is a `Folders` in mid-part.
+    let mut alive = vec![false; tokens.len() + 1];
+    let mut inside = vec![false; tokens.len() + 1];
+    alive[0] = true;
+    skip_optional(tokens, &mut alive);
+    for c in path.chars() {
+        if c == '/' && alive[tokens.len()] {
+            return true;
+        }
+        let mut next = vec![false; tokens.len() + 1];
+        let mut next_inside = vec![false; tokens.len() + 1];
+        for (p, token) in tokens.iter().enumerate().filter(|(p, _)| alive[*p] || inside[*p]) {
+            match token {
+                Token::Literal(literal) => next[p + 1] |= *literal == c,
+                Token::Character => next[p + 1] |= c != '/',
+                Token::Class { negated, ranges } => {
+                    let listed = ranges.iter().any(|(low, high)| (*low..=*high).contains(&c));
+                    next[p + 1] |= c != '/' && listed != *negated;
+                }
+                Token::Run => next[p] |= c != '/',
+                Token::Rest => next[p] = true,
+                Token::Folders => {
+                    next_inside[p] = true;
+                    next[p + 1] |= c == '/';
+                }
             }
-            Some(Token::Literal(literal)) => *literal == c,
-            Some(Token::Character) => true,
-            Some(Token::Class { negated, ranges }) => {
-                ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)) != *negated
-            }
-            None => false,
-        };
-        match (one, star) {
-            (true, _) => (p, t) = (p + 1, t + 1),
-            (false, Some((star_p, star_t))) => {
-                (p, t) = (star_p + 1, star_t + 1);
-                star = Some((star_p, star_t + 1));
-            }
-            (false, None) => return false,
+        }
+        skip_optional(tokens, &mut next);
+        (alive, inside) = (next, next_inside);
+        if !alive.contains(&true) && !inside.contains(&true) {
+            return false;
         }
     }
-    tokens[p..].iter().all(|token| *token == Token::Run)
+    alive[tokens.len()]
+}
+
+fn skip_optional(tokens: &[Token], alive: &mut [bool]) {
+    for (p, token) in tokens.iter().enumerate() {
+        if alive[p] && matches!(token, Token::Run | Token::Rest | Token::Folders) {
+            alive[p + 1] = true;
+        }
+    }
 }
 
 #[cfg(test)]
