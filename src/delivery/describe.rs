@@ -127,8 +127,10 @@ pub fn read_export<F: Send>(
     progress: &(dyn Fn(DescribeProgress) + Sync),
 ) -> Result<ReadImage<F>, DescribeError> {
     let said = Annotated::new(&input.labels, input.commit_time)?;
-    let mut spool = Spool::new(input.work_dir)
-        .map_err(|source| DescribeError::Disk { what: "make a file in the work directory", source })?;
+    let mut spool = Spool::new(input.work_dir).map_err(|source| DescribeError::Disk {
+        what: format!("make a file in `{}`", input.work_dir.display()),
+        source,
+    })?;
     let image = export::receive(export, &mut spool, input.image_id, progress)?;
     let config = ImageConfig::read(&image.config_member, &image.config)?;
     let base_layers = match image.diff_ids.starts_with(input.base_layers) {
@@ -210,14 +212,14 @@ fn keep<F>(
     origin: impl Fn(usize) -> LayerOrigin,
 ) -> Result<Vec<ReadLayer<F>>, DescribeError> {
     // Files are kept only when all is done; until then each would remove itself.
-    let keep =
-        |(i, layer): (usize, FinishedLayer<F>)| {
-            let file = layer.file.map(|file| file.keep()).transpose().map_err(|error| {
-                DescribeError::Disk { what: "keep a compressed layer", source: error.error }
-            })?;
-            let FinishedLayer { diff_id, blob, size, fragment, .. } = layer;
-            Ok(ReadLayer { diff_id, blob, size, file, fragment, origin: origin(i) })
-        };
+    let keep = |(i, layer): (usize, FinishedLayer<F>)| {
+        let file = layer.file.map(|file| file.keep()).transpose().map_err(|error| DescribeError::Disk {
+            what: "keep a compressed layer".to_owned(),
+            source: error.error,
+        })?;
+        let FinishedLayer { diff_id, blob, size, fragment, .. } = layer;
+        Ok(ReadLayer { diff_id, blob, size, file, fragment, origin: origin(i) })
+    };
     finished.into_iter().enumerate().map(keep).collect()
 }
 

@@ -15,6 +15,9 @@ pub fn first_difference(
     their_manifest: &[u8],
     their_config: &[u8],
 ) -> String {
+    if (our_manifest, our_config) == (their_manifest, their_config) {
+        return "none, the two images are the same".to_owned();
+    }
     let parse = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap_or(Value::Null);
     let (ours, theirs) = (parse(our_config), parse(their_config));
     if !theirs.is_object() {
@@ -82,6 +85,7 @@ fn short(value: &Value) -> String {
             Err(_) => format!("`{}`", shown(text.as_bytes())),
         },
         Value::Array(list) => format!("a list of {}", list.len()),
+        Value::Object(object) => format!("a map of {}", object.len()),
         other => format!("`{}`", shown(other.to_string().as_bytes())),
     }
 }

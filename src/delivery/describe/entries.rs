@@ -21,12 +21,14 @@ pub enum TarError {
     CutShort { entry: u64 },
     #[error("entry {entry} is not a tar header: its checksum is wrong")]
     Checksum { entry: u64 },
-    #[error("`{path}` has a {field} that is not a number")]
+    #[error("`{path}` has no {field} that can be read")]
     Number { path: String, field: &'static str },
     #[error("`{path}` is {what}")]
     Unsupported { path: String, what: String },
     #[error("`{path}` {what}")]
     Path { path: String, what: &'static str },
+    #[error("`{path}` is a hard link to `{target}`, which {what}")]
+    HardLink { path: String, target: String, what: &'static str },
     #[error("entry {entry} has an extended header that cannot be read: {reason}")]
     Extended { entry: u64, reason: String },
     #[error("`{path}` can be understood in two ways: {what}")]
@@ -69,6 +71,7 @@ pub(super) struct Entries<R> {
     padding: u64,
     count: u64,
     limit: u64,
+    has_end: bool,
 }
 
 #[derive(Default)]
@@ -92,7 +95,7 @@ impl Extensions {
 impl<R: Read> Entries<R> {
     /// Creates a reader that refuses more than `limit` entries.
     pub(super) fn new(input: R, limit: u64) -> Self {
-        Self { input, left: 0, padding: 0, count: 0, limit }
+        Self { input, left: 0, padding: 0, count: 0, limit, has_end: false }
     }
 
     /// Reads content of the present entry; 0 means that it is complete.
@@ -147,6 +150,11 @@ impl<R: Read> Entries<R> {
         }
     }
 
+    /// Returns whether the end of the archive was marked, and not only the input's end.
+    pub(super) fn has_end(&self) -> bool {
+        self.has_end
+    }
+
     fn cut_short(&self) -> TarError {
         TarError::CutShort { entry: self.count + 1 }
     }
@@ -192,6 +200,7 @@ impl<R: Read> Entries<R> {
     }
 
     fn read_end(&mut self) -> Result<(), TarError> {
+        self.has_end = true;
         let mut buffer = [0u8; 8192];
         loop {
             match read_some(&mut self.input, &mut buffer)? {
@@ -225,9 +234,13 @@ fn entry(header: Header, extensions: Extensions) -> Result<Entry, TarError> {
     let path = named(extensions.record("path"), extensions.long_name.as_deref(), header.path())?;
     let link = named(extensions.record("linkpath"), extensions.long_link.as_deref(), header.link().to_vec())?;
     let kind = kind(&header, &path)?;
-    check_path(&path, &path)?;
+    check_path(&path).map_err(|what| TarError::Path { path: shown(&path), what })?;
     match kind {
-        Kind::HardLink => check_path(&link, &path)?,
+        Kind::HardLink => check_path(&link).map_err(|what| TarError::HardLink {
+            path: shown(&path),
+            target: shown(&link),
+            what,
+        })?,
         Kind::Symlink if link.is_empty() || link.contains(&0) => {
             return Err(TarError::Path { path: shown(&path), what: "is a link to nothing" });
         }
@@ -278,19 +291,18 @@ fn unsupported(path: &[u8], what: &str) -> TarError {
     TarError::Unsupported { path: shown(path), what: what.to_owned() }
 }
 
-/// Refuses a path that is empty, has a NUL or climbs; a whiteout must not mean `.` or `..` either.
-fn check_path(path: &[u8], of: &[u8]) -> Result<(), TarError> {
-    let refuse = |what| Err(TarError::Path { path: shown(of), what });
+/// Says what is wrong with a path: a whiteout must not mean `.` or `..` either.
+fn check_path(path: &[u8]) -> Result<(), &'static str> {
     if path.is_empty() {
-        return refuse("has no name, or is a link to nothing");
+        return Err("is an empty path");
     }
     if path.contains(&0) {
-        return refuse("has a NUL in its path");
+        return Err("has a NUL in its path");
     }
     for part in path.split(|b| *b == b'/') {
         match part {
-            b".." => return refuse("climbs out with `..`"),
-            b".wh.." | b".wh..." => return refuse("is a whiteout of `.` or `..`"),
+            b".." => return Err("climbs out with `..`"),
+            b".wh.." | b".wh..." => return Err("is a whiteout of `.` or `..`"),
             _ => {}
         }
     }

@@ -15,11 +15,11 @@ pub enum DescribeError {
     CutShort,
     #[error("cannot {what}")]
     Disk {
-        what: &'static str,
+        what: String,
         #[source]
         source: io::Error,
     },
-    #[error("the engine's export of the built image is not an archive that can be read")]
+    #[error("the built image is refused: the engine's export is not a sound archive")]
     Archive(#[source] TarError),
     #[error("the built image is refused: the export has `{member}` twice")]
     DuplicateMember { member: String },
@@ -27,7 +27,7 @@ pub enum DescribeError {
     TooLarge { limit: u64 },
     #[error("the built image is refused: `{member}` has {found} bytes, at most {limit} are read")]
     DocumentTooLarge { member: String, limit: u64, found: u64 },
-    #[error("the built image is refused: the export has no `{member}`, which {named_by} names")]
+    #[error("the built image is refused: the export has no `{member}`, which {named_by}")]
     Missing { member: String, named_by: &'static str },
     #[error("the built image is refused: `{member}` is a link to `{target}`, which leads to no file")]
     DeadLink { member: String, target: String },
@@ -40,7 +40,9 @@ pub enum DescribeError {
     #[error("the built image is refused: its configuration lists {diff_ids} layers, the export {layers}")]
     LayerCount { diff_ids: usize, layers: usize },
     #[error(
-        "the built image is refused: `{member}` has other content than it says: expected {expected}, found {found}"
+        "the built image is refused: `{member}` has other content than it says: expected sha256:{}, found sha256:{}",
+        .expected.short(),
+        .found.short()
     )]
     WrongContent { member: String, expected: Digest, found: Digest },
     #[error("the built image is refused: layer {layer} is compressed in the export")]

@@ -84,7 +84,7 @@ fn members(
                         progress(DescribeProgress::Received { bytes: received });
                     }
                     piece.write(&buffer[..read]).map_err(|source| DescribeError::Disk {
-                        what: "keep the built image in the work directory",
+                        what: "keep the built image in the work directory".to_owned(),
                         source,
                     })?;
                 }
@@ -102,6 +102,10 @@ fn members(
             return Err(DescribeError::DuplicateMember { member: shown(name.as_bytes()) });
         }
         members.insert(name, member);
+    }
+    // An engine that fails in the middle just stops sending, which may be between two members.
+    if !entries.has_end() {
+        return Err(DescribeError::CutShort);
     }
     progress(DescribeProgress::Received { bytes: received });
     Ok(members)
@@ -176,13 +180,13 @@ fn image(
     spool: &Spool,
     image_id: Option<&Digest>,
 ) -> Result<ExportedImage, DescribeError> {
-    let (manifest, _) = document(members, spool, "manifest.json", "every export")?;
+    let (manifest, _) = document(members, spool, "manifest.json", "every export has")?;
     let manifests: Vec<SaveManifest> = parse("manifest.json", &manifest)?;
     let [manifest] = manifests.as_slice() else {
         return Err(DescribeError::NotOneImage { found: manifests.len() });
     };
 
-    let (config, config_digest) = document(members, spool, &manifest.config, "`manifest.json`")?;
+    let (config, config_digest) = document(members, spool, &manifest.config, "`manifest.json` names")?;
     let config_member = shown(manifest.config.as_bytes());
     let named = digest_in_name(&manifest.config);
     for expected in image_id.into_iter().chain(named.as_ref()) {
@@ -206,7 +210,7 @@ fn image(
     }
     let mut layers = Vec::with_capacity(names.len());
     for (i, (name, expected)) in names.iter().zip(&diff_ids).enumerate() {
-        let layer = file(members, name, "`manifest.json`")?;
+        let layer = file(members, name, "`manifest.json` names")?;
         if layer.digest != *expected {
             let mut magic = [0u8; 2];
             if spool.open(layer).read_exact(&mut magic).is_ok() && magic == [0x1f, 0x8b] {
@@ -267,7 +271,7 @@ fn document(
     spool
         .open(spooled)
         .read_to_end(&mut bytes)
-        .map_err(|source| DescribeError::Disk { what: "read the built image again", source })?;
+        .map_err(|source| DescribeError::Disk { what: "read the built image again".to_owned(), source })?;
     Ok((bytes, spooled.digest.clone()))
 }
 

@@ -77,7 +77,7 @@ impl PendingLayer<'_> {
     }
 
     fn compress(&self) -> Result<(Digest, u64, Option<TempPath>), DescribeError> {
-        let disk = |source| DescribeError::Disk { what: "write a compressed layer", source };
+        let disk = |source| DescribeError::Disk { what: "write a compressed layer".to_owned(), source };
         let file = tempfile::Builder::new()
             .prefix("layer-")
             .suffix(".tar.gz")
