@@ -22,6 +22,7 @@ impl Build<'_> {
         let section = if name == "build_script" { "step_script" } else { name };
         if sections {
             self.log.section_start(section);
+            self.log.line(&header(section));
         }
         if name == "build_script" {
             self.log.line(
@@ -126,6 +127,24 @@ impl Build<'_> {
         }
         self.variables().add_to(&mut environment, &self.payload);
         environment
+    }
+}
+
+/// The headline that the runner gives each stage (GitLab Runner `common/build.go`).
+fn header(section: &str) -> String {
+    match section {
+        "prepare_script" => "Preparing environment".to_owned(),
+        "get_sources" => "Getting source from Git repository".to_owned(),
+        "clear_worktree" => "Deleting all tracked and untracked files due to source fetch failure".to_owned(),
+        "restore_cache" => "Restoring cache".to_owned(),
+        "download_artifacts" => "Downloading artifacts".to_owned(),
+        "after_script" => "Running after_script".to_owned(),
+        "archive_cache" => "Saving cache for successful job".to_owned(),
+        "archive_cache_on_failure" => "Saving cache for failed job".to_owned(),
+        "upload_artifacts_on_success" => "Uploading artifacts for successful job".to_owned(),
+        "upload_artifacts_on_failure" => "Uploading artifacts for failed job".to_owned(),
+        "cleanup_file_variables" => "Cleaning up project directory and file based variables".to_owned(),
+        step => format!("Executing \"{step}\" stage of the job script"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The attempts of `config_exec` and `prepare_exec`, and the files they find (contract §1.3, §1.8, §1.9).
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -61,8 +62,11 @@ impl Build<'_> {
     }
 
     fn try_prepare(&mut self) -> Result<(), JobError> {
-        let directory =
-            tempfile::Builder::new().prefix("custom-executor").tempdir().expect("a folder for the attempt");
+        let directory = tempfile::Builder::new()
+            .prefix("custom-executor")
+            .permissions(std::fs::Permissions::from_mode(0o700))
+            .tempdir()
+            .expect("a folder for the attempt");
         self.attempt = Some(Attempt {
             builds_dir: self.settings.builds_dir.clone(),
             cache_dir: self.settings.cache_dir.clone(),
