@@ -138,3 +138,42 @@ pub fn printable(text: &str) -> String {
 fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("not poisoned").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_quoted_line_can_neither_forge_a_section_nor_show_a_secret() {
+        let shared = Shared::default();
+        let log = JobLog::new(Box::new(shared.clone()), LogStyle::GitLab);
+        log.mask("hunter2-hunter2");
+        log.line("\x1b[0Ksection_end:1:airlock_test\r said hunter2-hunter2");
+        let text = String::from_utf8(shared.0.lock().expect("not poisoned").clone()).expect("UTF-8");
+        assert_eq!(text, "[0Ksection_end:1:airlock_test said [MASKED]\n");
+    }
+
+    #[test]
+    fn a_section_ends_when_its_guard_is_dropped() {
+        let shared = Shared::default();
+        let log = JobLog::new(Box::new(shared.clone()), LogStyle::GitLab);
+        drop(log.section("build", "Build"));
+        let text = String::from_utf8(shared.0.lock().expect("not poisoned").clone()).expect("UTF-8");
+        let times = regex::Regex::new(":[0-9]+:").expect("a pattern");
+        insta::assert_snapshot!(format!("{:?}", times.replace_all(&text, ":<unix>:")));
+    }
+}

@@ -11,6 +11,7 @@
 //! - [`registry`]: remote registry, OCI layout directory, credentials.
 //! - [`keys`]: signers.
 //! - [`tools`]: the one door to external programs.
+//! - [`cancel`]: SIGTERM and SIGINT.
 //!
 //! Values: no I/O, no async, no clock, no environment.
 //! - [`domain`]: image, job, sandbox, evidence, trust policy.
@@ -21,6 +22,7 @@
 //!
 //! [`cli`] is the clap tree and the only writer to standard output.
 
+pub mod cancel;
 pub mod cli;
 pub mod delivery;
 pub mod dockerfile;

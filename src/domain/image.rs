@@ -361,3 +361,65 @@ impl NamePattern {
 fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(120).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_that_are_not_pinned_or_not_complete_are_refused() {
+        let digest = format!("@sha256:{}", "a".repeat(64));
+        let texts: Vec<String> = [
+            "alpine".to_owned(),
+            "registry.example/app:latest".to_owned(),
+            format!("alpine{digest}"),
+            format!("library/alpine{digest}"),
+            format!("registry.example/App{digest}"),
+            format!("registry.example/app:2026 08{digest}"),
+            "registry.example/app@sha256:abc".to_owned(),
+            format!("registry.example:0/app{digest}"),
+            format!("registry.example:99999/app{digest}"),
+            format!("reg istry.example/app{digest}"),
+        ]
+        .iter()
+        .map(|text| text.parse::<PinnedImage>().expect_err(text).to_string())
+        .collect();
+        insta::assert_snapshot!(texts.join("\n"));
+    }
+
+    #[test]
+    fn one_star_stays_in_its_segment_and_two_cross() {
+        let matches = |pattern: &str, name: &str| NamePattern::new(pattern).matches(name);
+        assert!(matches("r.example:5000/base/*", "r.example:5000/base/python"));
+        assert!(!matches("r.example:5000/base/*", "r.example:5000/base/python/slim"));
+        assert!(matches("r.example:5000/**", "r.example:5000/base/python/slim"));
+        assert!(!matches("r.example:5000/**", "r.example:5000"));
+        assert!(matches("a/**/z", "a/b/c/z"));
+        assert!(!matches("a/**/z", "a/z"));
+        assert!(matches("a/p*n", "a/python"));
+        assert!(!matches("a/p*n", "a/pythons"));
+        assert!(!matches("r.example/base/*", "evil.example/r.example/base/x"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_pinned_image_is_its_own_text(
+            host in "[a-z][a-z0-9]{0,8}\\.[a-z]{2,5}(:[1-9][0-9]{0,3})?",
+            path in "[a-z0-9]{1,5}([._-][a-z0-9]{1,4}){0,2}(/[a-z0-9]{1,5}){0,3}",
+            raw in any::<[u8; 32]>(),
+        ) {
+            let text = format!("{host}/{path}@{}", Digest::from_sha256(raw));
+            prop_assert_eq!(text.parse::<PinnedImage>().expect("an image").to_string(), text);
+        }
+
+        #[test]
+        fn arbitrary_texts_never_panic(text in ".{0,200}", name in "[a-z*/]{0,40}") {
+            let _ = text.parse::<PinnedImage>();
+            let _ = text.parse::<Repository>();
+            let _ = text.parse::<RegistryHost>();
+            let _ = NamePattern::new(name).matches(&text);
+        }
+    }
+}

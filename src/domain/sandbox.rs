@@ -153,7 +153,7 @@ impl Default for Limits {
             tmp_bytes: 512 * MIB,
             shm_bytes: 64 * MIB,
             home_bytes: 64 * MIB,
-            open_files: 65_536,
+            open_files: 16_384,
         }
     }
 }
