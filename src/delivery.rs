@@ -1,6 +1,303 @@
 //! From a commit to a trusted image: build, describe, sign, push, verify, tag.
+//!
+//! Every step gives a value of a new type and the next takes only that type, so the wrong order does
+//! not compile. Up to the version tag nothing that a client follows has changed; a delivery that stops
+//! before it leaves blobs and evidence that no tag names, and nothing else.
 
+pub mod build;
+pub mod commit;
 pub mod describe;
+pub mod documents;
+pub mod layer_cache;
+pub mod provenance;
 pub mod push;
 pub mod sign;
+pub mod tag;
 pub mod verify;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use time::OffsetDateTime;
+
+use crate::cancel::Cancel;
+use crate::delivery::build::PlannedBuild;
+use crate::delivery::commit::CommitTree;
+use crate::delivery::describe::{ImageLabels, first_difference};
+use crate::delivery::sign::EvidenceInput;
+use crate::delivery::layer_cache::{CachedLayer, LayerCache};
+use crate::delivery::verify::{Completeness, VerifiedImage};
+use crate::domain::component::ComponentManifest;
+use crate::domain::component::version::{Version, VersionTemplate, version_tag};
+use crate::domain::digest::Digest;
+use crate::domain::evidence::EvidenceKind;
+use crate::domain::hermetic::HermeticReport;
+use crate::domain::image::{PinnedImage, Repository, Tag};
+use crate::domain::job::{JobFacts, PublishRule};
+use crate::domain::test_report::TestReport;
+use crate::domain::trust::{Channel, TrustPolicy};
+use crate::engine::{Engine, Labels};
+use crate::failure::Outcome;
+use crate::gitlab::api::GitLabApi;
+use crate::job_log::JobLog;
+use crate::keys::Signer;
+use crate::registry::{ImageStore, ManifestReference};
+
+/// Who can say that the job still is what it says it is.
+pub enum Confirmation<'a> {
+    /// GitLab, asked before signing and before tagging.
+    GitLab(&'a GitLabApi),
+    /// Nobody: a developer's own try; the provenance says `local`.
+    Local,
+}
+
+/// Where a delivery reads, builds, signs and writes.
+pub struct Adapters<'a> {
+    pub engine: &'a Engine,
+    pub store: &'a std::sync::Arc<dyn ImageStore>,
+    pub image_signer: &'a dyn Signer,
+    pub attestation_signer: &'a dyn Signer,
+    pub confirmation: Confirmation<'a>,
+}
+
+/// What is delivered, all of it known before the delivery starts.
+pub struct Delivery<'a> {
+    pub facts: &'a JobFacts,
+    pub rule: &'a PublishRule,
+    pub tree: &'a CommitTree,
+    pub manifest: &'a ComponentManifest,
+    pub policy: &'a TrustPolicy,
+    pub prefix: Option<&'a Repository>,
+    pub builder_id: &'a str,
+    pub test_image: &'a PinnedImage,
+    pub test_report: &'a TestReport,
+    pub hermetic: &'a HermeticReport,
+    pub started: OffsetDateTime,
+    /// Label value and name part of everything this job makes in the engine.
+    pub key: &'a str,
+    /// Labels of everything that this job makes in the engine.
+    pub labels: &'a Labels,
+    pub work_dir: &'a Path,
+    pub state_dir: &'a Path,
+}
+
+/// One image that is published.
+#[derive(Debug)]
+pub struct DeliveredImage {
+    pub repository: Repository,
+    pub version: Tag,
+    pub digest: Digest,
+    pub packages: usize,
+    pub bytes: u64,
+    pub image_key: String,
+    pub attestation_key: String,
+    /// Why an earlier image of the same commit was kept instead of this build.
+    pub not_reproducible: Option<String>,
+    pub staged: tag::ChannelMove,
+    pub times: Vec<(&'static str, Duration)>,
+}
+
+/// Delivers every image of a component: all are published before the first `:staged` moves.
+pub async fn deliver(
+    adapters: &Adapters<'_>,
+    delivery: &Delivery<'_>,
+    plans: Vec<PlannedBuild<'_>>,
+    log: &JobLog,
+    cancel: &Cancel,
+) -> Outcome<Vec<DeliveredImage>> {
+    let version = version(delivery)?;
+    let mut ready = Vec::new();
+    for plan in plans {
+        let publishing = publish(adapters, delivery, plan, &version, log);
+        ready.push(cancel.or("nothing is tagged", publishing).await?);
+    }
+    let _section = log.section("tag", "Tags: the version, then :staged");
+    cancel.or("nothing is tagged", confirm(adapters, delivery, log)).await?;
+
+    // The commit point: from the first version tag on a stop is noted and the writes are finished.
+    let started = Instant::now();
+    for image in &ready {
+        tag::put_version(adapters.store.as_ref(), &image.verified, &version).await?;
+        log.line(format!("tag     {}:{version}", image.verified.repository()));
+    }
+    let mut delivered = Vec::new();
+    for image in ready {
+        let now = OffsetDateTime::now_utc();
+        let pipeline = delivery.facts.pipeline_id;
+        let moved =
+            tag::put_staged(adapters.store.as_ref(), &image.verified, pipeline, delivery.policy, now).await?;
+        log.line(format!("tag     {}:staged  {}", image.verified.repository(), moved.describe()));
+        delivered.push(image.into_delivered(&version, moved, started.elapsed()));
+    }
+    if cancel.is_cancelled() {
+        log.line("the job was cancelled after the version tag was written: both tags are complete");
+    }
+    Ok(delivered)
+}
+
+/// An image that is published and verified, and named by no tag of ours yet.
+struct Ready {
+    verified: VerifiedImage,
+    packages: usize,
+    bytes: u64,
+    not_reproducible: Option<String>,
+    times: Vec<(&'static str, Duration)>,
+}
+
+impl Ready {
+    fn into_delivered(self, version: &Tag, staged: tag::ChannelMove, tagging: Duration) -> DeliveredImage {
+        let verdict = self.verified.verdict();
+        let mut times = self.times;
+        times.push(("tag", tagging));
+        DeliveredImage {
+            repository: self.verified.repository().clone(),
+            version: version.clone(),
+            digest: self.verified.digest().clone(),
+            packages: self.packages,
+            bytes: self.bytes,
+            image_key: verdict.signature().key().to_owned(),
+            attestation_key: verdict
+                .evidence_of(EvidenceKind::Provenance)
+                .map_or_else(|| "-".to_owned(), |evidence| evidence.key().to_owned()),
+            not_reproducible: self.not_reproducible,
+            staged,
+            times,
+        }
+    }
+}
+
+fn version(delivery: &Delivery<'_>) -> Outcome<Tag> {
+    let file = delivery.tree.read(delivery.manifest.version_file().as_str(), 4096)?;
+    let version = Version::from_file(file.as_deref())?;
+    let commit = delivery.tree.commit();
+    Ok(version_tag(&version, commit.time(), &commit.id().to_string(), &VersionTemplate::default())?)
+}
+
+async fn confirm(adapters: &Adapters<'_>, delivery: &Delivery<'_>, log: &JobLog) -> Outcome<u64> {
+    match adapters.confirmation {
+        Confirmation::GitLab(api) => {
+            let runner = api.confirm(delivery.facts).await?;
+            log.line("GitLab confirms: this job runs, for this project, ref and commit");
+            Ok(runner)
+        }
+        Confirmation::Local => {
+            log.line("local try: nobody confirms the job; the provenance says `local`");
+            Ok(0)
+        }
+    }
+}
+
+async fn publish(
+    adapters: &Adapters<'_>,
+    delivery: &Delivery<'_>,
+    plan: PlannedBuild<'_>,
+    version: &Tag,
+    log: &JobLog,
+) -> Outcome<Ready> {
+    let store = adapters.store.as_ref();
+    let repository = plan.repository.clone();
+    let mut times = Vec::new();
+    let mut clock = Instant::now();
+    let mut lap = |name: &'static str, times: &mut Vec<(&'static str, Duration)>| {
+        times.push((name, clock.elapsed()));
+        clock = Instant::now();
+    };
+
+    let built = {
+        let _section = log.section("build", &format!("Build {repository}"));
+        let engine_tag = format!("airlock-build/{}:{}", delivery.key, repository.last_part());
+        let lock = delivery.state_dir.join("build.lock");
+        let places = (delivery.work_dir, lock.as_path());
+        build::build(adapters.engine, delivery.tree, plan, engine_tag, delivery.labels.clone(), places, log)
+            .await?
+    };
+    lap("build", &mut times);
+
+    let commit = delivery.tree.commit();
+    let described = {
+        let _section = log.section("describe", "Describe: read once, normalise, SBOM, compress");
+        let labels = ImageLabels {
+            version: version.to_string(),
+            revision: commit.id().to_string(),
+            source: delivery.facts.repository_url.to_string(),
+        };
+        let places = (delivery.work_dir, delivery.state_dir);
+        let described =
+            documents::describe(adapters.engine, adapters.store, &built, labels, commit.time(), places, log)
+                .await?;
+        log.line(format!("digest  {}", described.image.manifest_digest));
+        log.line(format!("layers  {}", described.image.layers.len()));
+        log.line(format!("sbom    {} packages", described.inventory.package_count()));
+        described
+    };
+    lap("describe", &mut times);
+
+    let now = OffsetDateTime::now_utc();
+    let ours = &described.image.manifest_digest;
+    let seen =
+        tag::look_at_version(store, &repository, version, ours, &commit.id(), delivery.policy, now).await?;
+    let packages = described.inventory.package_count();
+    let bytes = described.image.layers.iter().map(|layer| layer.size).sum();
+    if let tag::VersionTag::Taken(theirs) = seen {
+        let difference = first_difference(
+            &described.image.manifest,
+            &described.image.config,
+            &theirs.manifest().bytes,
+            theirs.config(),
+        );
+        log.line(format!("not reproducible: first difference {difference}"));
+        log.line(format!(
+            "kept    {}: published earlier from this very commit, its evidence is complete",
+            theirs.digest()
+        ));
+        return Ok(Ready { verified: *theirs, packages, bytes, not_reproducible: Some(difference), times });
+    }
+
+    let _section = log.section("publish", "Sign, push, read back, verify");
+    // A retry after a crash: what is there already and verifies is neither signed nor sent again.
+    let reference = ManifestReference::Digest(ours.clone());
+    let complete = Completeness::BothFormats;
+    if let Ok(verified) =
+        verify::verify(store, &repository, &reference, delivery.policy, Channel::Staged, complete, now).await
+    {
+        log.line("the image and its evidence are complete already");
+        lap("publish", &mut times);
+        return Ok(Ready { verified, packages, bytes, not_reproducible: None, times });
+    }
+
+    let runner = confirm(adapters, delivery, log).await?;
+    let engine = adapters.engine.facts().await?;
+    let input = EvidenceInput {
+        docker_reference: store.docker_reference(&repository),
+        spdx: described.spdx.clone().into(),
+        cyclonedx: described.cyclonedx.clone().into(),
+        provenance: provenance::provenance(
+            delivery,
+            &adapters.confirmation,
+            &built,
+            &described,
+            (&engine, runner),
+            now,
+        ),
+        test_result: provenance::test_result(delivery, &adapters.confirmation)?,
+    };
+    let signed =
+        sign::compose(described.unsigned(), &input, adapters.attestation_signer, adapters.image_signer).await?;
+    log.line("signed  SBOMs, provenance and test result with the key `attestation`, the image with the key `image`");
+    lap("sign", &mut times);
+    let written = |what: &str| log.line(format!("pushed  {what}"));
+    let published = push::publish(store, &signed, &written).await?;
+    lap("push", &mut times);
+    let verified = published.verify(store, delivery.policy, Channel::Staged, now).await?;
+    log.line(format!("verified {repository}@{} with the code and the policy of a client", verified.digest()));
+    lap("verify", &mut times);
+    remember_layers(delivery.state_dir, &described);
+    Ok(Ready { verified, packages, bytes, not_reproducible: None, times })
+}
+
+fn remember_layers(state_dir: &Path, described: &documents::DescribedImage) {
+    let cache = LayerCache::new(state_dir);
+    for layer in &described.image.layers {
+        cache.put(&layer.diff_id, &CachedLayer { blob: layer.blob.clone(), size: layer.size });
+    }
+}

@@ -130,7 +130,7 @@ impl Engine {
         self.remove_container_by_name(id.as_str()).await
     }
 
-    pub(super) async fn remove_container_by_name(&self, name: &str) -> Result<(), EngineError> {
+    pub async fn remove_container_by_name(&self, name: &str) -> Result<(), EngineError> {
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         let what = format!("remove the container `{}`", name.chars().take(40).collect::<String>());
         match self.docker.remove_container(name, Some(options)).await {

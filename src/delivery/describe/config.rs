@@ -180,7 +180,10 @@ impl ImageConfig {
         self.created = Some(said.created.clone());
         self.rootfs.diff_ids = diff_ids;
         let run = self.config.get_or_insert_default();
-        run.labels.get_or_insert_default().extend(said.labels.clone());
+        let labels = run.labels.get_or_insert_default();
+        // Airlock's own marks in the engine: they name a job, and are no part of the image.
+        labels.retain(|name, _| !name.starts_with("airlock."));
+        labels.extend(said.labels.clone());
         json(&self)
     }
 }
