@@ -1,5 +1,5 @@
 //! Parses the command line, dispatches, returns the exit code.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    airlock::cli::main()
 }

@@ -1,0 +1,60 @@
+//! Opens the adapters that settings and arguments name.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use crate::domain::image::RegistryHost;
+use crate::domain::trust::TrustPolicy;
+use crate::failure::Outcome;
+use crate::keys::{self, Signer};
+use crate::registry::ImageStore;
+use crate::registry::layout::LayoutDirectory;
+use crate::registry::remote::{RemoteRegistry, RemoteSettings, RetryPolicy};
+use crate::settings::{KeySettings, StorePlace};
+
+/// Opens the place where images are kept.
+pub fn open_store(place: &StorePlace) -> Outcome<Arc<dyn ImageStore>> {
+    match place {
+        StorePlace::Layout(directory) => Ok(Arc::new(LayoutDirectory::open(directory.clone())?)),
+        StorePlace::Registry { host, ca, auth_file } => open_registry(host, ca.clone(), auth_file.clone()),
+    }
+}
+
+/// Opens a remote registry.
+pub fn open_registry(
+    host: &RegistryHost,
+    ca: Option<PathBuf>,
+    auth_file: Option<PathBuf>,
+) -> Outcome<Arc<dyn ImageStore>> {
+    let settings = RemoteSettings { host: host.clone(), ca, auth_file, retry: RetryPolicy::default() };
+    Ok(Arc::new(RemoteRegistry::connect(settings)?))
+}
+
+/// The two signers of a delivery.
+pub struct Signers {
+    pub image: Box<dyn Signer>,
+    pub attestation: Box<dyn Signer>,
+}
+
+/// Opens the keys that the host settings name.
+pub fn open_signers(settings: &KeySettings) -> Outcome<Signers> {
+    let password = match &settings.password_file {
+        Some(path) => super::key::password_of(path)?,
+        None => super::key::password_of_environment().unwrap_or_else(|| Zeroizing::new(String::new())),
+    };
+    Ok(Signers {
+        image: keys::open(&settings.image, password.clone())?,
+        attestation: keys::open(&settings.attestation, password)?,
+    })
+}
+
+/// Reads and checks a trust policy and the public keys that it names.
+pub fn read_policy(path: &Path) -> Outcome<TrustPolicy> {
+    let text = super::read_small(path, "the trust policy")?;
+    let file = path.display().to_string();
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let read_key = |name: &str| std::fs::read_to_string(directory.join(name));
+    Ok(TrustPolicy::parse(&text, &file, &read_key)?)
+}

@@ -1,0 +1,210 @@
+//! `airlock try`: the very staging job on a developer's machine, from a commit of his repository.
+//!
+//! The same code runs as in a GitLab job; git on this machine hands over the objects, throw-away keys
+//! sign unless others are named, and the provenance says `local`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use time::OffsetDateTime;
+
+use crate::cancel::Cancel;
+use crate::delivery::commit::CommitTree;
+use crate::delivery::{Adapters, Confirmation};
+use crate::domain::commit::ObjectId;
+use crate::domain::image::PinnedImage;
+use crate::domain::job::{JobFacts, PublishRule};
+use crate::engine::Engine;
+use crate::executor::job_record::{JobDirectory, JobKey};
+use crate::executor::staging::{self, StagingJob};
+use crate::executor::{cleanup, containers, summary};
+use crate::failure::{Failure, Outcome};
+use crate::job_log::{JobLog, LogStyle};
+use crate::settings::Settings;
+use crate::tools::git::Git;
+
+use super::stores;
+
+mod local_keys;
+mod local_settings;
+
+#[derive(Args)]
+pub struct TryArguments {
+    /// Commit or branch to try; what is not committed is named, not used
+    #[arg(default_value = "HEAD")]
+    revision: String,
+    /// Directory of OCI image layouts that receives the image
+    #[arg(long)]
+    layout: Option<PathBuf>,
+    /// Image that the test runs in, instead of `[try] image` in `airlock.toml`
+    #[arg(long)]
+    image: Option<PinnedImage>,
+    /// Helper image, where there are no host settings
+    #[arg(long)]
+    helper_image: Option<PinnedImage>,
+    /// Take engine, images, sandbox, store and keys from these host settings
+    #[arg(long, conflicts_with_all = ["layout", "helper_image", "keys"])]
+    settings: Option<PathBuf>,
+    /// Directory for the throw-away keys and their trust policy; an existing pair is used again
+    #[arg(long)]
+    keys: Option<PathBuf>,
+}
+
+/// Runs the verb.
+pub fn run(arguments: TryArguments) -> Outcome<()> {
+    let runtime = super::runtime()?;
+    let outcome = runtime.block_on(try_job(&arguments));
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn try_job(arguments: &TryArguments) -> Outcome<()> {
+    let log = JobLog::new(Box::new(std::io::stdout()), LogStyle::Terminal);
+    let cancel = Cancel::listen()?;
+    let git = Git::open(Path::new(".")).await?;
+    let commit: ObjectId = git
+        .commit_id(&arguments.revision)
+        .await?
+        .parse()
+        .map_err(|e| Failure::usage(format!("cannot try `{}`", arguments.revision)).because(e))?;
+    name_uncommitted(&git, &log).await?;
+
+    let started = OffsetDateTime::now_utc();
+    let key = JobKey::local(std::process::id(), started.unix_timestamp());
+    let settings = match &arguments.settings {
+        Some(path) => super::read_settings(path)?,
+        None => local_settings::settings(
+            arguments.layout.as_deref(),
+            arguments.helper_image.as_ref(),
+            git.directory(),
+        )?,
+    };
+    super::tracing_log::start(&settings.state_dir);
+    let directory = JobDirectory::new(&settings.state_dir, &key);
+    directory.create()?;
+
+    let outcome =
+        in_directory(arguments, &git, commit, started, &settings, &key, &directory, &log, &cancel).await;
+    // Whatever happened, nothing of the try stays in the engine.
+    let removed = cleanup::remove_job(&settings, &key).await;
+    outcome.and(removed)
+}
+
+async fn name_uncommitted(git: &Git, log: &JobLog) -> Outcome<()> {
+    let paths = git.uncommitted().await?;
+    if !paths.is_empty() {
+        log.line(format!("not committed, so not used: {}", paths.len()));
+        for path in paths.iter().take(10) {
+            log.line(format!("  {path}"));
+        }
+        if paths.len() > 10 {
+            log.line(format!("  … {} more", paths.len() - 10));
+        }
+    }
+    Ok(())
+}
+
+#[expect(clippy::too_many_arguments, reason = "the composition of one verb; a context object would hide it")]
+async fn in_directory(
+    arguments: &TryArguments,
+    git: &Git,
+    commit: ObjectId,
+    started: OffsetDateTime,
+    settings: &Settings,
+    key: &JobKey,
+    directory: &JobDirectory,
+    log: &JobLog,
+    cancel: &Cancel,
+) -> Outcome<()> {
+    let work_dir = directory.work();
+    let tree = {
+        let _section = log.section("source", "Source: the commit itself, not the working tree");
+        let mut objects = git.cat_file()?;
+        let limit = settings.sandbox.workspace_mib << 20;
+        let tree =
+            CommitTree::fetch(commit, &mut objects.requests, &mut objects.answers, &work_dir, limit).await?;
+        log.line(format!("commit  {commit}  recomputed from {} files", tree.len()));
+        tree
+    };
+    let name = git.directory().file_name().map_or_else(|| "component".into(), |name| name.to_string_lossy());
+    let project_path = format!("local/{}", project_name(&name));
+    let manifest = staging::component_manifest(&tree, &project_path)?;
+    let image = arguments
+        .image
+        .clone()
+        .or_else(|| manifest.try_image().cloned())
+        .or_else(|| settings.images.default.clone())
+        .ok_or_else(|| {
+            Failure::usage("cannot try the job: no image is named for the test")
+                .hint("give --image HOST/NAME@sha256:…, or set `[try] image` in `airlock.toml`")
+        })?;
+    let facts = JobFacts {
+        job_id: 0,
+        job_name: "stage-unit-test".into(),
+        project_id: 0,
+        project_path,
+        pipeline_id: 0,
+        user_id: None,
+        ref_name: git.branch().await?,
+        ref_type: "branch".into(),
+        protected: None,
+        commit,
+        repository_url: url::Url::from_file_path(git.directory())
+            .map_err(|()| Failure::internal("the repository's path is not absolute"))?,
+        runner_uuid: String::new(),
+        timeout_s: 7200,
+    };
+    let rule = PublishRule {
+        project_id: 0,
+        project_path: facts.project_path.clone(),
+        ref_name: facts.ref_name.clone(),
+        job: facts.job_name.clone(),
+        script: vec!["make stage-unit-test".into()],
+        repositories: manifest.images().iter().map(|image| image.repository.clone()).collect(),
+    };
+
+    let engine = Engine::connect(&settings.engine_socket).await?;
+    let mut said = |state: &str| log.line(format!("  … {state}"));
+    let resolved = engine.resolve_image(&image, None, &mut said).await?;
+    let helper = engine.resolve_image(&settings.helper.image, None, &mut said).await?;
+    let store = stores::open_store(&settings.store.place)?;
+    let keys = match &arguments.settings {
+        Some(_) => local_keys::of_settings(settings)?,
+        None => local_keys::throw_away(arguments.keys.as_deref(), settings)?,
+    };
+    let labels = containers::labels(key, &facts, started.unix_timestamp());
+    let job = StagingJob {
+        settings,
+        prefix: settings.store.prefix.as_ref(),
+        facts: &facts,
+        rule: &rule,
+        image: &resolved,
+        helper: &helper,
+        policy: &keys.policy,
+        adapters: Adapters {
+            engine: &engine,
+            store: &store,
+            image_signer: keys.signers.image.as_ref(),
+            attestation_signer: keys.signers.attestation.as_ref(),
+            confirmation: Confirmation::Local,
+        },
+        key: key.as_str(),
+        labels: &labels,
+        work_dir: &work_dir,
+        started,
+        log,
+        cancel,
+        workspace: None,
+    };
+    let delivered = staging::run(&job, &tree, &mut |_| Ok(())).await?;
+    summary::write(log, &delivered, &store.place(), &keys.verify_command(settings, &delivered));
+    Ok(())
+}
+
+/// A directory's name in the alphabet of project paths.
+fn project_name(name: &str) -> String {
+    let name: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+    let name = name.trim_matches('-').to_owned();
+    if name.is_empty() { "component".to_owned() } else { name }
+}

@@ -1,0 +1,108 @@
+//! Throw-away keys and the trust policy that goes with them, so that what a try made can be verified.
+
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::super::stores::{self, Signers};
+use super::local_settings::LOCAL_BUILDER_ID;
+use crate::domain::trust::TrustPolicy;
+use crate::executor::staging::Delivered;
+use crate::failure::{Failure, Outcome};
+use crate::keys::file::{self, FileSigner};
+use crate::settings::{Settings, StorePlace};
+
+/// Signers with the policy that trusts them.
+pub struct TryKeys {
+    pub signers: Signers,
+    pub policy: TrustPolicy,
+    policy_file: PathBuf,
+}
+
+impl TryKeys {
+    /// Returns the command that verifies the first image.
+    pub fn verify_command(&self, settings: &Settings, delivered: &Delivered) -> String {
+        let Some(image) = delivered.images.first() else { return String::new() };
+        let trust = self.policy_file.display();
+        match &settings.store.place {
+            StorePlace::Layout(directory) => format!(
+                "airlock verify --trust {trust} --layout {} {}:{}",
+                directory.display(),
+                image.repository,
+                image.version
+            ),
+            StorePlace::Registry { host, .. } => {
+                format!("airlock verify --trust {trust} {host}/{}:{}", image.repository, image.version)
+            }
+        }
+    }
+}
+
+/// Opens the keys that the host settings name.
+pub fn of_settings(settings: &Settings) -> Outcome<TryKeys> {
+    Ok(TryKeys {
+        signers: stores::open_signers(&settings.keys)?,
+        policy: stores::read_policy(&settings.trust)?,
+        policy_file: settings.trust.clone(),
+    })
+}
+
+/// Makes a pair for each use in `directory`, or takes the pairs that an earlier try left there.
+pub fn throw_away(directory: Option<&Path>, settings: &Settings) -> Outcome<TryKeys> {
+    let directory = match directory {
+        Some(path) => std::path::absolute(path).map_err(|e| unusable(path, &e))?,
+        None => settings.state_dir.join("keys"),
+    };
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(&directory).map_err(|e| unusable(&directory, &e))?;
+    let image = pair(&directory, "image")?;
+    let attestation = pair(&directory, "attestation")?;
+    let policy_file = directory.join("trust.toml");
+    std::fs::write(&policy_file, policy_text()).map_err(|e| unusable(&directory, &e))?;
+    Ok(TryKeys {
+        signers: Signers { image: Box::new(image), attestation: Box::new(attestation) },
+        policy: stores::read_policy(&policy_file)?,
+        policy_file,
+    })
+}
+
+fn pair(directory: &Path, name: &str) -> Outcome<FileSigner> {
+    // The key protects nothing but this developer's own tries; the directory is his alone.
+    let password = Zeroizing::new(String::new());
+    let private = directory.join(format!("{name}.key"));
+    if !private.exists() {
+        let pair = file::generate(&password)?;
+        std::fs::write(directory.join(format!("{name}.pub")), pair.public_pem)
+            .map_err(|e| unusable(directory, &e))?;
+        std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&private)
+            .and_then(|mut file| std::io::Write::write_all(&mut file, pair.private_pem.as_bytes()))
+            .map_err(|e| unusable(directory, &e))?;
+    }
+    Ok(FileSigner::open(&private, password)?)
+}
+
+fn policy_text() -> String {
+    let key = |name: &str| {
+        format!(
+            "[[key]]\nname = \"try-{name}\"\nuse = \"{name}\"\npublic = \"{name}.pub\"\n\
+             not_before = 2020-01-01T00:00:00Z\nnot_after = 2099-01-01T00:00:00Z\n\n"
+        )
+    };
+    format!(
+        "# Written by `airlock try`: trusts nothing but the throw-away keys beside it.\nschema = 1\n\n{}{}\
+         [[require]]\nrepositories = [\"**\"]\nchannel = \"any\"\n\
+         evidence = [\"spdx\", \"cyclonedx\", \"provenance\", \"test-result\"]\n\
+         builder_id = \"{LOCAL_BUILDER_ID}\"\nproject_from_repository = false\nmin_hermetic = 1\n",
+        key("image"),
+        key("attestation")
+    )
+}
+
+fn unusable(path: &Path, error: &dyn std::fmt::Display) -> Failure {
+    Failure::usage(format!("cannot use the key directory `{}`", path.display())).because(error)
+}

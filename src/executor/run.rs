@@ -1,0 +1,149 @@
+//! The run stage: one call for each script of the job (runner contract §2.1).
+//!
+//! GitLab's own scripts run in the helper container, the user's in the job container. The last user
+//! script of a publishing job is not GitLab's: Airlock runs the rule's lines on the commit's tree, and
+//! the delivery follows in the same call, outside every container that the job could touch.
+
+use time::OffsetDateTime;
+
+use crate::cancel::Cancel;
+use crate::delivery::{Adapters, Confirmation};
+use crate::domain::job::{PublishRule, RunPhase};
+use crate::domain::trust::TrustPolicy;
+use crate::engine::Engine;
+use crate::executor::containers::{self, TestRun};
+use crate::executor::job_record::{JobDirectory, JobKey, JobRecord};
+use crate::executor::staging::{self, StagingJob};
+use crate::executor::{HostAdapters, source, summary};
+use crate::failure::{Failure, FailureKind, Outcome};
+use crate::gitlab::api::GitLabApi;
+use crate::gitlab::job_response::JobResponse;
+use crate::job_log::JobLog;
+use crate::settings::Settings;
+
+/// Runs one phase. `open` opens keys, store and policy; only a publishing job's last step calls it.
+pub async fn run(
+    settings: &Settings,
+    response: &JobResponse,
+    phase: &RunPhase,
+    script: Vec<u8>,
+    open: &dyn Fn() -> Outcome<HostAdapters>,
+    log: &JobLog,
+    cancel: &Cancel,
+) -> Outcome<()> {
+    let key = JobKey::of(&response.facts);
+    let directory = JobDirectory::new(&settings.state_dir, &key);
+    let Some(mut record) = directory.load()? else {
+        return Err(Failure::system(format!("cannot run `{}`: the job was not prepared", phase.name()))
+            .because("there is no job record; prepare leaves one")
+            .hint("retry the job; if it fails again, the runner's administrator checks that all four stages use the same settings file")
+            .note("runner problem, not your script"));
+    };
+    let engine = Engine::connect(&settings.engine_socket).await?;
+    match phase {
+        RunPhase::Predefined(_) => {
+            let run =
+                containers::run_script(&engine, settings, &record.helper_container, script, log, cancel);
+            ended(phase, run.await?)
+        }
+        RunPhase::Step(_) if record.publish.is_some() => {
+            let rule = record.publish.clone().expect("the guard saw a rule");
+            publish(settings, response, &engine, &key, &directory, &mut record, &rule, open, log, cancel)
+                .await
+        }
+        RunPhase::Step(_) | RunPhase::AfterScript | RunPhase::Unknown(_) => {
+            let Some(container) = &record.job_container else {
+                log.line(format!("`{}` is skipped: the sandbox was never started", phase.name()));
+                return Ok(());
+            };
+            let run = containers::run_script(&engine, settings, container, script, log, cancel).await?;
+            ended(phase, run)
+        }
+    }
+}
+
+fn ended(phase: &RunPhase, run: TestRun) -> Outcome<()> {
+    match run {
+        TestRun::Ended { status: 0 } => Ok(()),
+        TestRun::Ended { status } => {
+            let exit_code = u8::try_from(status).ok().filter(|code| *code > 0).unwrap_or(1);
+            Err(Failure::new(
+                FailureKind::Job { exit_code },
+                format!("`{}` ended with status {status}", phase.name()),
+            )
+            .note("this is your job's result"))
+        }
+        TestRun::Cancelled => Err(Failure::cancelled(format!("`{}` was cancelled", phase.name()))),
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the composition of one stage; a context object would hide it")]
+async fn publish(
+    settings: &Settings,
+    response: &JobResponse,
+    engine: &Engine,
+    key: &JobKey,
+    directory: &JobDirectory,
+    record: &mut JobRecord,
+    rule: &PublishRule,
+    open: &dyn Fn() -> Outcome<HostAdapters>,
+    log: &JobLog,
+    cancel: &Cancel,
+) -> Outcome<()> {
+    let facts = &response.facts;
+    let adapters = open()?;
+    let policy: &TrustPolicy = &adapters.policy;
+    let api = GitLabApi::new(&settings.gitlab.url, settings.gitlab.ca.as_deref(), response.token.clone())?;
+    let image = engine.resolve_image(&record.image, None, &mut |_| {}).await?;
+    if image.id != record.image_id {
+        return Err(Failure::system("the job's image changed since prepare")
+            .because(format!("expected image id {}, found {}", record.image_id, image.id))
+            .hint("retry the job"));
+    }
+    let helper = engine.resolve_image(&settings.helper.image, None, &mut |_| {}).await?;
+    let work_dir = directory.work();
+
+    let tree = {
+        let _section = log.section("source", "Source: the commit itself, not the workspace");
+        let fetch = source::fetch(engine, settings, &helper, key, response, &work_dir, log);
+        cancel.or("cannot take the commit", fetch).await?
+    };
+    let started =
+        OffsetDateTime::from_unix_timestamp(record.started_unix).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let labels = containers::labels(key, facts, record.started_unix);
+    let workspace = record.helper_container.clone();
+    let job = StagingJob {
+        settings,
+        prefix: settings.store.prefix.as_ref(),
+        facts,
+        rule,
+        image: &image,
+        helper: &helper,
+        policy,
+        adapters: Adapters {
+            engine,
+            store: &adapters.store,
+            image_signer: adapters.image_signer.as_ref(),
+            attestation_signer: adapters.attestation_signer.as_ref(),
+            confirmation: Confirmation::GitLab(&api),
+        },
+        key: key.as_str(),
+        labels: &labels,
+        work_dir: &work_dir,
+        started,
+        log,
+        cancel,
+        workspace: Some(&workspace),
+    };
+    let delivered = staging::run(&job, &tree, &mut |container| {
+        record.job_container = Some(container.as_str().to_owned());
+        directory.save(record)
+    })
+    .await?;
+    let next = match delivered.images.first() {
+        Some(image) => format!("airlock verify {}:{}", adapters.store.docker_reference(&image.repository), image.version),
+        None => String::new(),
+    };
+    summary::write(log, &delivered, &adapters.store.place(), &next);
+    Ok(())
+}
