@@ -6,4 +6,6 @@
 pub mod git_repository;
 pub mod gitlab;
 pub mod logging_driver;
+pub mod registry;
 pub mod runner;
+pub mod staging;
