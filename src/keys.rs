@@ -71,8 +71,9 @@ impl From<KeyError> for Failure {
             KeyError::Read { source, .. } => Failure::system(what)
                 .because(source)
                 .hint("for the runner's administrator: check the path in `[keys]` and who may read it"),
-            KeyError::Format { .. } => Failure::usage(what)
-                .hint("create one with `cosign generate-key-pair`, or convert one with `cosign import-key-pair`"),
+            KeyError::Format { .. } => Failure::usage(what).hint(
+                "create one with `cosign generate-key-pair`, or convert one with `cosign import-key-pair`",
+            ),
             KeyError::Password { .. } => Failure::usage(what)
                 .hint("for the runner's administrator: give the password that the key was created with"),
             KeyError::Url { .. } => Failure::usage(what).hint("write `file:/etc/airlock/image.key`"),

@@ -90,9 +90,10 @@ impl FileSigner {
         }
         let mut text = Zeroizing::new(String::new());
         match file.by_ref().take(MAX_FILE_BYTES + 1).read_to_string(&mut text) {
-            Ok(_) if text.len() as u64 > MAX_FILE_BYTES => {
-                Err(KeyError::Format { path: shown, why: format!("it is larger than {MAX_FILE_BYTES} bytes") })
-            }
+            Ok(_) if text.len() as u64 > MAX_FILE_BYTES => Err(KeyError::Format {
+                path: shown,
+                why: format!("it is larger than {MAX_FILE_BYTES} bytes"),
+            }),
             Ok(_) => Self::decrypt(&text, &password, &shown),
             Err(e) if e.kind() == std::io::ErrorKind::InvalidData => {
                 Err(KeyError::Format { path: shown, why: "it is not text".into() })

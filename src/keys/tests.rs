@@ -28,7 +28,9 @@ fn told(error: KeyError, dir: &tempfile::TempDir) -> String {
 
 fn with_json(json: &str) -> String {
     let body = base64::engine::general_purpose::STANDARD.encode(json);
-    format!("-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\n{body}\n-----END ENCRYPTED SIGSTORE PRIVATE KEY-----\n")
+    format!(
+        "-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\n{body}\n-----END ENCRYPTED SIGSTORE PRIVATE KEY-----\n"
+    )
 }
 
 #[tokio::test]
@@ -103,13 +105,14 @@ fn tells_what_cannot_be_read() {
 
 #[test]
 fn refuses_other_schemes_by_name_and_hides_their_secrets() {
-    let told: Vec<String> = ["pkcs11:token=ci?pin-value=1234", "vault:k", "hashivault://k", "/etc/k.key", "file:"]
-        .iter()
-        .map(|url| match super::open(url, password("")) {
-            Ok(_) => panic!("{url} was opened"),
-            Err(e) => Failure::from(e).to_string(),
-        })
-        .collect();
+    let told: Vec<String> =
+        ["pkcs11:token=ci?pin-value=1234", "vault:k", "hashivault://k", "/etc/k.key", "file:"]
+            .iter()
+            .map(|url| match super::open(url, password("")) {
+                Ok(_) => panic!("{url} was opened"),
+                Err(e) => Failure::from(e).to_string(),
+            })
+            .collect();
     insta::assert_snapshot!(told.join("\n\n"));
 }
 

@@ -104,12 +104,15 @@ mod tests {
     fn refuses_other_types_and_digests() {
         let good = SimpleSigning::new("r/a", Digest::of(b"image")).to_payload();
         let good = String::from_utf8(good).unwrap();
-        insta::assert_debug_snapshot!([
-            good.replace("cosign container", "atomic container"),
-            good.replace("sha256:", "sha512:"),
-            good.replace("\"optional\":null", "\"critical\":null"),
-            good[..40].to_owned(),
-        ].map(|text| SimpleSigning::parse(text.as_bytes()).unwrap_err().to_string()));
+        insta::assert_debug_snapshot!(
+            [
+                good.replace("cosign container", "atomic container"),
+                good.replace("sha256:", "sha512:"),
+                good.replace("\"optional\":null", "\"critical\":null"),
+                good[..40].to_owned(),
+            ]
+            .map(|text| SimpleSigning::parse(text.as_bytes()).unwrap_err().to_string())
+        );
         // What skopeo writes.
         let skopeo = good.replace("null", r#"{"creator":"containers/image","timestamp":1}"#);
         assert!(SimpleSigning::parse(skopeo.as_bytes()).is_ok());

@@ -158,8 +158,7 @@ mod tests {
     #[test]
     fn keeps_the_bytes_of_a_document() {
         let document = b"{\n  \"spdxVersion\": \"SPDX-2.3\", \"n\": 1.10\n}\n";
-        let payload =
-            compose(EvidenceKind::Spdx, "r.example/a\"b", &Digest::of(b"image"), document).unwrap();
+        let payload = compose(EvidenceKind::Spdx, "r.example/a\"b", &Digest::of(b"image"), document).unwrap();
         insta::assert_snapshot!(String::from_utf8(payload.clone()).unwrap());
         Statement::parse(&payload).unwrap();
         assert!(compose(EvidenceKind::Spdx, "r", &Digest::of(b""), b"[1]").is_err());

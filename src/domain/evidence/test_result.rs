@@ -3,6 +3,8 @@
 //! The verdict is the exit status of the lines that Airlock ran. Counts and names come from a report
 //! that the tests wrote: they are marked as the tenant's and decide nothing alone.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::NotEvidence;
@@ -20,6 +22,16 @@ pub enum TestOutcome {
     /// Passed with warnings; Airlock never writes it and never accepts it.
     Warned,
     Failed,
+}
+
+impl fmt::Display for TestOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Passed => "PASSED",
+            Self::Warned => "WARNED",
+            Self::Failed => "FAILED",
+        })
+    }
 }
 
 /// What the tests of a commit gave.
@@ -56,7 +68,7 @@ pub struct PassedTestResult(TestResult);
 
 /// Why a test result does not let an image be signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the tests did not pass: result {outcome:?}, exit status {exit_status}, {failed} failed")]
+#[error("the tests did not pass: result {outcome}, exit status {exit_status}, {failed} failed")]
 pub struct NotPassed {
     outcome: TestOutcome,
     exit_status: u8,

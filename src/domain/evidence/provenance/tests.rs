@@ -97,7 +97,9 @@ fn refuses_what_is_strange_in_what_it_reads() {
 fn a_project_covers_its_own_repositories_alone() {
     let covers = |repository| sample().project_covers(repository);
     assert!(covers("acme/billing") && covers("acme/billing/api"));
-    assert!(!covers("acme/billing2") && !covers("acme") && !covers("x/acme/billing") && !covers("acme/Billing"));
+    assert!(
+        !covers("acme/billing2") && !covers("acme") && !covers("x/acme/billing") && !covers("acme/Billing")
+    );
     let nobody = Provenance { project: Project { id: 1, path: String::new() }, ..sample() };
     assert!(!nobody.project_covers("/a") && !nobody.project_covers("acme"));
 }

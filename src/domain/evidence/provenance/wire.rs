@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::{BUILD_TYPE, Commit, Hermetic, MAX_HERMETIC_LEVEL, NotEvidence, Origin, Project, Provenance, Resource};
+use super::{
+    BUILD_TYPE, Commit, Hermetic, MAX_HERMETIC_LEVEL, NotEvidence, Origin, Project, Provenance, Resource,
+};
 use crate::domain::image::PinnedImage;
 
 const MAX_ITEMS: usize = 4096;
@@ -159,7 +161,10 @@ impl TryFrom<Predicate> for Provenance {
     fn try_from(predicate: Predicate) -> Result<Self, NotEvidence> {
         let Predicate { build_definition: build, run_details: run } = predicate;
         if build.build_type != BUILD_TYPE {
-            return Err(error(format!("expected the build type `{BUILD_TYPE}`, found `{}`", build.build_type)));
+            return Err(error(format!(
+                "expected the build type `{BUILD_TYPE}`, found `{}`",
+                build.build_type
+            )));
         }
         let (external, internal) = (build.external_parameters, build.internal_parameters);
         let lists = [
@@ -188,12 +193,16 @@ impl TryFrom<Predicate> for Provenance {
             return Err(error(format!("there is no hermetic level {}", internal.hermetic.level)));
         }
         let origin = match (internal.mode, internal.pipeline, internal.job, internal.runner) {
-            (Mode::GitLab, Some(pipeline), Some(job), Some(runner)) => Origin::GitLab { pipeline, job, runner },
+            (Mode::GitLab, Some(pipeline), Some(job), Some(runner)) => {
+                Origin::GitLab { pipeline, job, runner }
+            }
             (Mode::Local, None, None, None) => Origin::Local,
             _ => return Err(error("mode, pipeline, job and runner contradict each other")),
         };
-        let (commits, others): (Vec<_>, Vec<_>) =
-            build.resolved_dependencies.into_iter().partition(|resource| resource.digest.contains_key(COMMIT));
+        let (commits, others): (Vec<_>, Vec<_>) = build
+            .resolved_dependencies
+            .into_iter()
+            .partition(|resource| resource.digest.contains_key(COMMIT));
         let [commit] = <[Resource; 1]>::try_from(commits)
             .map_err(|commits| error(format!("expected one commit, found {}", commits.len())))?;
         let (base_images, other_dependencies) = split_images(others)?;
