@@ -6,6 +6,7 @@
 pub mod bundle;
 pub mod collected;
 pub mod envelope;
+pub mod layout;
 pub mod provenance;
 pub mod simple_signing;
 pub mod statement;
