@@ -69,7 +69,7 @@ impl Bench {
 
     /// Returns the refusal's exit code and text, without what differs from run to run.
     fn told(&self, outcome: Outcome<VerifiedImage>) -> String {
-        let failure = outcome.err().expect("a refusal");
+        let failure = outcome.expect_err("a refusal");
         let mut text = failure.to_string();
         for (key, name) in [
             (&self.keys.image, "IMAGE"),

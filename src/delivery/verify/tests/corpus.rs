@@ -204,7 +204,7 @@ async fn a_passed_test_with_failures_in_its_own_counts() {
 #[tokio::test]
 async fn documents_of_another_kind() {
     let spdx = Bytes::from_static(br#"{"spdxVersion":"SPDX-3.0"}"#);
-    let cyclonedx = Bytes::from_static(br#"{"bomFormat":1}"#);
+    let cyclonedx = Bytes::from_static(br#"{"bomFormat":"cyclonedx"}"#);
     let bench = Bench::with(&EvidenceInput { spdx, cyclonedx, ..input() }).await;
     refused("documents_of_another_kind", &bench).await;
 }

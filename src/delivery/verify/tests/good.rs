@@ -85,6 +85,18 @@ async fn strangers_entries_are_passed_over() {
 }
 
 #[tokio::test]
+async fn a_failed_test_of_another_image_does_not_count_against_this_one() {
+    let bench = Bench::new().await;
+    let other = Digest::of(b"another image");
+    let failed = changed(&bench.envelopes()[3], |text| {
+        text.replace("PASSED", "FAILED").replace(bench.digest.hex(), other.hex())
+    });
+    let failed = envelope(&bench.keys.attestation, failed).await;
+    bench.refer(KeyBundle::new(failed, bench.keys.attestation.public_key()).to_json());
+    bench.verify().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_flood_of_junk_costs_a_bounded_number_of_reads() {
     let bench = Bench::new().await;
     let real = bench.store.content().referrers[&bench.digest].clone();
