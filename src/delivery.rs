@@ -24,8 +24,8 @@ use crate::cancel::Cancel;
 use crate::delivery::build::PlannedBuild;
 use crate::delivery::commit::CommitTree;
 use crate::delivery::describe::{ImageLabels, first_difference};
-use crate::delivery::sign::EvidenceInput;
 use crate::delivery::layer_cache::{CachedLayer, LayerCache};
+use crate::delivery::sign::EvidenceInput;
 use crate::delivery::verify::{Completeness, VerifiedImage};
 use crate::domain::component::ComponentManifest;
 use crate::domain::component::version::{Version, VersionTemplate, version_tag};
@@ -282,7 +282,8 @@ async fn publish(
         test_result: provenance::test_result(delivery, &adapters.confirmation)?,
     };
     let signed =
-        sign::compose(described.unsigned(), &input, adapters.attestation_signer, adapters.image_signer).await?;
+        sign::compose(described.unsigned(), &input, adapters.attestation_signer, adapters.image_signer)
+            .await?;
     log.line("signed  SBOMs, provenance and test result with the key `attestation`, the image with the key `image`");
     lap("sign", &mut times);
     let written = |what: &str| log.line(format!("pushed  {what}"));

@@ -148,6 +148,13 @@ impl Failure {
         self
     }
 
+    /// Says what was being done when this happened; what it said so far becomes the first cause.
+    pub fn while_doing(mut self, what: impl Into<String>) -> Self {
+        let cause = std::mem::replace(&mut self.what, what.into());
+        self.causes.insert(0, cause);
+        self
+    }
+
     /// Returns whose fault it is.
     pub fn kind(&self) -> FailureKind {
         self.kind

@@ -226,7 +226,7 @@ fn damaged(name: &str, digest: &Digest, why: String) -> Failure {
 
 /// Turns a store's error into a failure that says what was being done.
 pub(super) fn store_failure(doing: &str) -> impl Fn(StoreError) -> Failure {
-    move |error| Failure::system(format!("cannot {doing}")).because_of(&error)
+    move |error| Failure::from(error).while_doing(format!("cannot {doing}"))
 }
 
 #[cfg(test)]

@@ -141,7 +141,9 @@ async fn publish(
     })
     .await?;
     let next = match delivered.images.first() {
-        Some(image) => format!("airlock verify {}:{}", adapters.store.docker_reference(&image.repository), image.version),
+        Some(image) => {
+            format!("airlock verify {}:{}", adapters.store.docker_reference(&image.repository), image.version)
+        }
         None => String::new(),
     };
     summary::write(log, &delivered, &adapters.store.place(), &next);

@@ -188,6 +188,8 @@ impl Collector<'_> {
             StoreError::Unreachable { .. }
             | StoreError::Answered { .. }
             | StoreError::Unauthorized { .. }
+            | StoreError::Unsafe { .. }
+            | StoreError::NotAsDeclared { .. }
             | StoreError::NoRoom { .. }
             | StoreError::Io { .. }
             | StoreError::Settings { .. } => Err(store_failure("read the image's evidence")(error)),
