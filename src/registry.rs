@@ -3,6 +3,10 @@
 //! Everything that comes back is untrusted: bounded in size and checked against its digest before it
 //! is returned. Nothing here decides whether an image is good.
 
+pub mod layout;
+mod referrers;
+pub mod remote;
+
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -11,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::digest::Digest;
 use crate::domain::image::{Repository, Tag};
+use crate::failure::Failure;
 
 /// Largest manifest or index that is read, in bytes (the distribution specification's own limit).
 pub const MAX_MANIFEST_BYTES: u64 = 4 * 1024 * 1024;
@@ -53,25 +58,33 @@ pub enum BlobContent {
 /// Why the store could not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("{place} does not answer after {attempts} attempts")]
+    #[error("`{place}` does not answer after {attempts} {}", if *attempts == 1 { "attempt" } else { "attempts" })]
     Unreachable {
         place: String,
         attempts: u32,
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    #[error("{place} answered {status} to {what}")]
+    #[error("there is no safe connection to `{place}`")]
+    Unsafe {
+        place: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("`{place}` answered {status} to {what}")]
     Answered { place: String, what: String, status: u16, body: String },
-    #[error("{place} refuses the credentials for `{repository}`")]
-    Unauthorized { place: String, repository: String },
-    #[error("{place} returned other bytes for `{what}`: expected {expected}, found {found}")]
+    #[error("`{place}` refuses {} for `{repository}`", if auth_file.is_some() { "the credentials" } else { "access without credentials" })]
+    Unauthorized { place: String, repository: String, auth_file: Option<PathBuf> },
+    #[error("`{place}` returned other bytes for `{what}`: expected sha256:{}…, found sha256:{}…", expected.short(), found.short())]
     WrongDigest { place: String, what: String, expected: Digest, found: Digest },
-    #[error("{place} returned more than {limit} bytes for `{what}`")]
+    #[error("`{place}` returned more than {limit} bytes for `{what}`")]
     TooLarge { place: String, what: String, limit: u64 },
-    #[error("{place} returned what is not {expected}: {what}")]
+    #[error("`{place}` returned what is not {expected}: {what}")]
     Malformed { place: String, what: String, expected: &'static str },
-    #[error("{place} has no room: {what}")]
+    #[error("`{place}` has no room: {what}")]
     NoRoom { place: String, what: String },
+    #[error("the content of {what} is not as declared: expected {expected}, found {found}")]
+    NotAsDeclared { what: String, expected: String, found: String },
     #[error("cannot {what}")]
     Io {
         what: String,
@@ -80,6 +93,68 @@ pub enum StoreError {
     },
     #[error("{what}")]
     Settings { what: String },
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let what = error.to_string();
+        match error {
+            StoreError::Unreachable { source, .. } => Failure::system(what).because_of(source.as_ref()).hint(
+                "check that the registry runs and that `registry` under `[store]` in the host settings names it, then try again",
+            ),
+            StoreError::Unsafe { source, .. } => Failure::system(what).because_of(source.as_ref()).hint(
+                "look whether this is the registry that is meant; the CA that certifies it is named as `ca` under `[store]` in the host settings",
+            ),
+            StoreError::Answered { body, .. } => {
+                let failure = if body.is_empty() {
+                    Failure::system(what)
+                } else {
+                    Failure::system(what).because(body)
+                };
+                failure.hint("see the registry's own log for this request, then try again")
+            }
+            StoreError::Unauthorized { place, repository, auth_file: Some(path) } => {
+                Failure::system(what).hint(format!(
+                    "check the entry for `{place}` in `{}`, and what its user may do in `{repository}`",
+                    path.display()
+                ))
+            }
+            StoreError::Unauthorized { place, auth_file: None, .. } => Failure::system(what).hint(format!(
+                "write the credentials for `{place}` into a file in the form of Docker's config.json, mode 0600, and name it as `auth_file` under `[store]` in the host settings"
+            )),
+            StoreError::WrongDigest { .. } => Failure::system(what).hint(
+                "nothing of it was used; find out what alters the content: the registry's disk, a proxy before it, or somebody",
+            ),
+            StoreError::TooLarge { .. } => Failure::system(what)
+                .hint("nothing of it was used; look at what was pushed under this name, and by whom"),
+            StoreError::Malformed { .. } => Failure::system(what).hint(
+                "check that the place is an OCI registry or layout, and look for a proxy that answers in its stead",
+            ),
+            StoreError::NoRoom { .. } => Failure::system(what)
+                .hint("free space there or raise its limit for uploads, then try again; nothing names the part that was sent"),
+            StoreError::NotAsDeclared { .. } => Failure::internal(what),
+            StoreError::Io { source, .. } => Failure::system(what)
+                .because(source)
+                .hint("check that the path exists and that this user may read and write it, then try again"),
+            StoreError::Settings { .. } => {
+                Failure::usage(what).hint("mend `[store]` in the host settings, or the file that it names")
+            }
+        }
+    }
+}
+
+/// Returns the descriptor of a manifest that is small enough to be stored.
+fn checked_manifest(media_type: &str, bytes: &Bytes) -> Result<Descriptor, StoreError> {
+    let size = bytes.len() as u64;
+    if size > MAX_MANIFEST_BYTES {
+        return Err(StoreError::NotAsDeclared {
+            what: "a manifest".to_owned(),
+            expected: format!("at most {MAX_MANIFEST_BYTES} bytes"),
+            found: format!("{size} bytes"),
+        });
+    }
+    let digest = Digest::of(bytes);
+    Ok(Descriptor { media_type: media_type.to_owned(), digest, size, artifact_type: None, annotations: None })
 }
 
 /// A place for images.

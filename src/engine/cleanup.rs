@@ -1,0 +1,177 @@
+//! Removal by label: containers, volumes, networks and build tags of a job, whatever is left of them.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use bollard::query_parameters::{
+    ListContainersOptionsBuilder, ListImagesOptionsBuilder, ListNetworksOptionsBuilder,
+    ListVolumesOptionsBuilder,
+};
+
+use super::{Engine, EngineError};
+
+/// The repository prefix of the private tags that builds leave (`airlock-build/…`).
+pub const BUILD_TAG_PREFIX: &str = "airlock-build/";
+
+/// What kind of thing was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LeftoverKind {
+    Container,
+    Volume,
+    Network,
+    BuildTag,
+}
+
+impl fmt::Display for LeftoverKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Container => "container",
+            Self::Volume => "volume",
+            Self::Network => "network",
+            Self::BuildTag => "build tag",
+        })
+    }
+}
+
+/// A thing of the engine's that carries a label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    pub kind: LeftoverKind,
+    /// The id of a container or network, the name of a volume or tag.
+    pub name: String,
+    pub labels: HashMap<String, String>,
+}
+
+/// What a removal did; an empty list of failures means that nothing is left.
+#[derive(Debug, Default)]
+pub struct CleanupReport {
+    pub removed: Vec<Leftover>,
+    pub failures: Vec<(Option<Leftover>, EngineError)>,
+}
+
+impl CleanupReport {
+    /// Returns how many things of a kind were removed.
+    pub fn removed(&self, kind: LeftoverKind) -> usize {
+        self.removed.iter().filter(|leftover| leftover.kind == kind).count()
+    }
+}
+
+impl Engine {
+    /// Removes everything that carries `label=value`; never stops at an error, and finds nothing to
+    /// do the second time.
+    pub async fn remove_by_label(&self, label: &str, value: &str) -> CleanupReport {
+        let mut report = CleanupReport::default();
+        // Containers first: they hold volumes, networks and images.
+        for kind in
+            [LeftoverKind::Container, LeftoverKind::Volume, LeftoverKind::Network, LeftoverKind::BuildTag]
+        {
+            let found = match self.list_kind(kind, label, Some(value)).await {
+                Ok(found) => found,
+                Err(error) => {
+                    report.failures.push((None, error));
+                    continue;
+                }
+            };
+            for leftover in found {
+                match self.remove(&leftover).await {
+                    Ok(()) => report.removed.push(leftover),
+                    Err(error) => report.failures.push((Some(leftover), error)),
+                }
+            }
+        }
+        report
+    }
+
+    /// Returns everything that carries `label`, with this value or with any.
+    pub async fn list_by_label(
+        &self,
+        label: &str,
+        value: Option<&str>,
+    ) -> Result<Vec<Leftover>, EngineError> {
+        let mut all = Vec::new();
+        for kind in
+            [LeftoverKind::Container, LeftoverKind::Volume, LeftoverKind::Network, LeftoverKind::BuildTag]
+        {
+            all.extend(self.list_kind(kind, label, value).await?);
+        }
+        Ok(all)
+    }
+
+    async fn list_kind(
+        &self,
+        kind: LeftoverKind,
+        label: &str,
+        value: Option<&str>,
+    ) -> Result<Vec<Leftover>, EngineError> {
+        let wanted = value.map_or_else(|| label.to_owned(), |value| format!("{label}={value}"));
+        let filters = HashMap::from([("label", vec![wanted])]);
+        let failed = |e| EngineError::from_bollard(format!("list what carries the label `{label}`"), e);
+        let leftover = |name: String, labels| Leftover { kind, name, labels };
+        Ok(match kind {
+            LeftoverKind::Container => {
+                let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+                self.docker
+                    .list_containers(Some(options))
+                    .await
+                    .map_err(failed)?
+                    .into_iter()
+                    .filter_map(|c| Some(leftover(c.id?, c.labels.unwrap_or_default())))
+                    .collect()
+            }
+            LeftoverKind::Volume => {
+                let options = ListVolumesOptionsBuilder::default().filters(&filters).build();
+                self.docker
+                    .list_volumes(Some(options))
+                    .await
+                    .map_err(failed)?
+                    .volumes
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(|v| leftover(v.name, v.labels))
+                    .collect()
+            }
+            LeftoverKind::Network => {
+                let options = ListNetworksOptionsBuilder::default().filters(&filters).build();
+                self.docker
+                    .list_networks(Some(options))
+                    .await
+                    .map_err(failed)?
+                    .into_iter()
+                    .filter_map(|n| Some(leftover(n.id?, n.labels.unwrap_or_default())))
+                    .collect()
+            }
+            LeftoverKind::BuildTag => {
+                let options = ListImagesOptionsBuilder::default().filters(&filters).build();
+                self.docker
+                    .list_images(Some(options))
+                    .await
+                    .map_err(failed)?
+                    .into_iter()
+                    .flat_map(|image| {
+                        let labels = image.labels;
+                        image.repo_tags.into_iter().map(move |tag| (tag, labels.clone()))
+                    })
+                    .filter(|(tag, _)| tag.starts_with(BUILD_TAG_PREFIX))
+                    .map(|(tag, labels)| leftover(tag, labels))
+                    .collect()
+            }
+        })
+    }
+
+    async fn remove(&self, leftover: &Leftover) -> Result<(), EngineError> {
+        match leftover.kind {
+            LeftoverKind::Container => self.remove_container_by_name(&leftover.name).await,
+            LeftoverKind::Volume => self.remove_volume(&leftover.name).await,
+            LeftoverKind::BuildTag => self.remove_image_tag(&leftover.name).await,
+            LeftoverKind::Network => match self.docker.remove_network(&leftover.name).await {
+                Ok(()) => Ok(()),
+                Err(e) => {
+                    match EngineError::from_bollard(format!("remove the network `{}`", leftover.name), e) {
+                        error if error.is_absent() => Ok(()),
+                        error => Err(error),
+                    }
+                }
+            },
+        }
+    }
+}

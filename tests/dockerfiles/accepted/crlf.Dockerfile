@@ -1,0 +1,6 @@
+FROM registry.test:5000/base/python@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+RUN a \
+  b
+RUN <<EOF
+echo x
+EOF

@@ -1,0 +1,5 @@
+# escape=`
+FROM registry.test:5000/base/python@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+RUN dir C:\
+RUN echo a `
+  b

@@ -1,0 +1,3 @@
+#!/usr/bin/env docker
+# escape=`
+FROM registry.test:5000/base/python@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa

@@ -1,0 +1,1 @@
+FROM registry.test:5000/foreign/tool@sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc

@@ -1,0 +1,3 @@
+ARG BASE=registry.test:5000/base/python@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+ARG "BASE"=registry.test:5000/foreign/tool@sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc
+FROM $BASE

@@ -1,0 +1,3 @@
+ARG REG=example.test
+ARG BASE=$REG/x@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+FROM $BASE

@@ -1,0 +1,2 @@
+ARG TARGETARCH=amd64
+FROM registry.test:5000/base/$TARGETARCH@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa

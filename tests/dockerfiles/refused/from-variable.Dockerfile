@@ -1,0 +1,2 @@
+ARG TAG
+FROM registry.test:5000/base/python:$TAG

@@ -1,0 +1,6 @@
+FROM registry.test:5000/base/python@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+RUN <<EOF
+true
+EOF
+ADD http://example.test/x /
+EOF

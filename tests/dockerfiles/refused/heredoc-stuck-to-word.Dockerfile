@@ -1,0 +1,4 @@
+FROM registry.test:5000/base/python@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+RUN cat<<EOF
+ADD http://example.test/x /
+EOF

@@ -1,0 +1,4 @@
+# a comment
+
+# syntax=example.test/frontend
+FROM registry.test:5000/base/python@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa

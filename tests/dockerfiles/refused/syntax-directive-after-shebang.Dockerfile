@@ -1,0 +1,3 @@
+#!/usr/bin/env docker
+# syntax=example.test/frontend
+FROM registry.test:5000/base/python@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa

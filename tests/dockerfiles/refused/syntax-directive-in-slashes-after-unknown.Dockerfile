@@ -1,0 +1,3 @@
+// foo=bar
+//SYNTAX = example.test/frontend
+FROM registry.test:5000/base/python@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa

@@ -1,0 +1,2 @@
+#	SyNtAx 	 = example.test/frontend
+FROM registry.test:5000/base/python@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa

@@ -1,0 +1,2 @@
+#!/usr/bin/env docker
+{"Syntax": "example.test/frontend"}
