@@ -119,7 +119,9 @@ impl Engine {
             match step.aux {
                 Some(BuildInfoAux::BuildKit(status)) => lines.take(status, &mut |line| {
                     // What BuildKit does by itself explains no failure.
-                    let own = line.step.starts_with("[internal]") || line.step.starts_with("copy /context");
+                    let own = line.step.starts_with("[internal]")
+                        || line.step.starts_with("copy /context")
+                        || line.step.contains("] FROM ");
                     if !own && !line.text.trim().is_empty() {
                         if tail.len() == LOG_TAIL {
                             tail.pop_front();

@@ -147,3 +147,47 @@ impl Drop for Bench {
         .unwrap();
     }
 }
+
+/// Distribution's registry on a free port of loopback, empty.
+pub struct Registry {
+    pub host: String,
+    process: std::process::Child,
+    _directory: tempfile::TempDir,
+}
+
+impl Registry {
+    pub fn start() -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let host = format!("127.0.0.1:{port}");
+        let directory = tempfile::tempdir().unwrap();
+        let settings = directory.path().join("registry.yml");
+        let data = directory.path().join("data");
+        let text = format!(
+            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"{host}\"}}\n",
+            data.display()
+        );
+        std::fs::write(&settings, text).unwrap();
+        let process = std::process::Command::new("docker-registry")
+            .arg("serve")
+            .arg(&settings)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("docker-registry is there: run scripts/bootstrap first");
+        let registry = Self { host, process, _directory: directory };
+        for _ in 0..100 {
+            if std::net::TcpStream::connect(&registry.host).is_ok() {
+                return registry;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("the registry does not answer at {}", registry.host);
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}

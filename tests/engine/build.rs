@@ -86,7 +86,7 @@ async fn builds_offline_from_a_local_base_and_exports_the_result() {
 async fn a_failing_step_is_the_jobs_result_with_its_last_lines() {
     let engine = Engine::connect(SOCKET).await.unwrap();
     let name = Bench::fresh_name();
-    let dockerfile = format!("FROM {}\nRUN echo working && echo broken >&2 && exit 7\n", image("DEBIAN"));
+    let dockerfile = format!("FROM {}\nRUN echo working && echo broken && exit 7\n", image("DEBIAN"));
     let error = engine
         .build(&lock().await, &request(&name), context(&[("deep/Dockerfile", &dockerfile)]), &mut |_| {})
         .await

@@ -5,12 +5,33 @@ use airlock::engine::{ContainerState, Engine, LeftoverKind};
 use airlock::failure::Failure;
 use futures_util::stream;
 
-use crate::bench::{Bench, LABEL, SOCKET, image};
+use crate::bench::{Bench, LABEL, Registry, SOCKET, image};
+
+fn docker(arguments: &[&str]) -> std::process::Output {
+    std::process::Command::new("docker").args(arguments).output().expect("the docker client is there")
+}
 
 #[tokio::test]
 async fn says_whose_fault_it_is_when_no_engine_answers() {
     let error = Engine::connect("unix:///nonexistent/docker.sock").await.unwrap_err();
     insta::assert_snapshot!(Failure::from(error));
+}
+
+#[tokio::test]
+async fn refuses_an_engine_that_is_too_old() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("docker.sock");
+    let server = tiny_http::Server::http_unix(&socket).unwrap();
+    let old = std::thread::spawn(move || {
+        let version = r#"{"Version":"19.03.15","ApiVersion":"1.40"}"#;
+        let header = tiny_http::Header::from_bytes("Content-Type", "application/json").unwrap();
+        let answer = tiny_http::Response::from_string(version).with_header(header);
+        server.recv().unwrap().respond(answer).unwrap();
+    });
+    let socket = socket.to_str().unwrap().to_owned();
+    let error = Engine::connect(&socket).await.unwrap_err();
+    old.join().unwrap();
+    insta::assert_snapshot!(Failure::from(error).to_string().replace(&socket, "<SOCKET>"));
 }
 
 #[tokio::test]
@@ -31,6 +52,41 @@ async fn resolves_a_pinned_image_to_its_id() {
     assert_eq!(engine.image_id(&pinned.to_string()).await.unwrap(), Some(resolved.id));
     assert_eq!(resolved.pinned, pinned);
     assert!(!resolved.layers.is_empty() && resolved.on_build.is_empty());
+}
+
+#[tokio::test]
+async fn pulls_a_pinned_image_by_its_digest_and_not_another() {
+    let engine = Engine::connect(SOCKET).await.unwrap();
+    let registry = Registry::start();
+    let python = image("PYTHON");
+    let id = engine.image_id(&python.to_string()).await.unwrap().unwrap();
+    let name = format!("{}/pulled", registry.host);
+    engine.tag_image(&id, &format!("{name}:1")).await.unwrap();
+    let pushed = docker(&["push", "--quiet", &format!("{name}:1")]);
+    assert!(pushed.status.success(), "{pushed:?}");
+    let inspected = docker(&[
+        "image",
+        "inspect",
+        "--format",
+        "{{range .RepoDigests}}{{println .}}{{end}}",
+        &format!("{name}:1"),
+    ]);
+    let digests = String::from_utf8(inspected.stdout).unwrap();
+    let pinned: PinnedImage = digests.lines().find(|line| line.starts_with(&name)).unwrap().parse().unwrap();
+    engine.remove_image_tag(&format!("{name}:1")).await.unwrap();
+    engine.remove_image_tag(&pinned.to_string()).await.unwrap();
+    assert_eq!(engine.image_id(&pinned.to_string()).await.unwrap(), None);
+
+    let mut steps = Vec::new();
+    let resolved =
+        engine.resolve_image(&pinned, None, &mut |step| steps.push(step.to_owned())).await.unwrap();
+    assert_eq!(resolved.id, id);
+    assert!(!steps.is_empty());
+    engine.remove_image_tag(&pinned.to_string()).await.unwrap();
+
+    let wrong: PinnedImage = format!("{name}@sha256:{}", "1".repeat(64)).parse().unwrap();
+    let error = engine.resolve_image(&wrong, None, &mut |_| {}).await.unwrap_err();
+    insta::assert_snapshot!(Failure::from(error).to_string().replace(&registry.host, "<REGISTRY>"));
 }
 
 #[tokio::test]

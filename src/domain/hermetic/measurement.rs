@@ -271,7 +271,7 @@ impl Measurement {
 }
 
 fn quoted(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(MAX_QUOTE).collect()
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_QUOTE).collect()
 }
 
 fn listed(items: &[String]) -> String {
