@@ -52,7 +52,11 @@ fn generate(arguments: &GenerateArguments) -> Outcome<()> {
 
 /// Reads the first line of a password file.
 pub fn password_of(path: &Path) -> Outcome<Zeroizing<String>> {
-    let text = Zeroizing::new(super::read_small(path, "the password file")?);
+    let text = Zeroizing::new(super::read_small(path, "the password file").map_err(|failure| {
+        failure.hint(
+            "check `keys.password_file` in the host settings, or `--password-file`: one line, mode 0600",
+        )
+    })?);
     Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
 }
 
@@ -77,8 +81,12 @@ fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> Outcome<()> {
         .open(path)
         .and_then(|mut file| file.write_all(bytes))
         .map_err(|error| {
-            Failure::usage(format!("cannot write `{}`", path.display()))
-                .because(error)
-                .hint("an existing key is never overwritten: choose another path")
+            let failure = Failure::usage(format!("cannot write `{}`", path.display())).because(&error);
+            match error.kind() {
+                std::io::ErrorKind::AlreadyExists => {
+                    failure.hint("an existing key is never overwritten: choose another path")
+                }
+                _ => failure.hint("give a path in a directory that exists and that you may write"),
+            }
         })
 }

@@ -45,6 +45,9 @@ impl From<CommitError> for Failure {
                     .because(&error)
                     .hint("commit the files themselves, or take them from the base image")
             }
+            CommitError::Object(ObjectError::TooLarge { .. }) => Failure::refused_to_publish(what)
+                .because(&error)
+                .hint("keep large and generated files out of the repository, or ask the runner's administrator for a larger `sandbox.workspace_mib`"),
             CommitError::Object(_) => Failure::refused_to_publish(what)
                 .because(&error)
                 .hint("check the repository with `git fsck --strict`, mend the commit and push again"),

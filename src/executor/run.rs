@@ -7,6 +7,7 @@
 use time::OffsetDateTime;
 
 use crate::cancel::Cancel;
+use crate::delivery::heartbeat::heartbeat;
 use crate::delivery::{Adapters, Confirmation};
 use crate::domain::job::{PublishRule, RunPhase};
 use crate::domain::trust::TrustPolicy;
@@ -106,6 +107,7 @@ async fn publish(
     let tree = {
         let _section = log.section("source", "Source: the commit itself, not the workspace");
         let fetch = source::fetch(engine, settings, &helper, key, response, &work_dir, log);
+        let fetch = heartbeat(log, "fetching", fetch);
         cancel.or("cannot take the commit", fetch).await?
     };
     let started =
@@ -140,12 +142,8 @@ async fn publish(
         directory.save(record)
     })
     .await?;
-    let next = match delivered.images.first() {
-        Some(image) => {
-            format!("airlock verify {}:{}", adapters.store.docker_reference(&image.repository), image.version)
-        }
-        None => String::new(),
-    };
+    // A client's own trust policy and certificates, not this host's.
+    let next = summary::verify_command(&settings.store.place, &[], &delivered);
     summary::write(log, &delivered, &adapters.store.place(), &next);
     Ok(())
 }
