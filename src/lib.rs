@@ -22,6 +22,13 @@
 //!
 //! [`cli`] is the clap tree and the only writer to standard output.
 
+// A panic in a stage would tell GitLab Runner nothing; `expect` names the invariant that it rests on.
+// Standard output is data, and only the command line writes it.
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr, clippy::exit)
+)]
+
 pub mod cancel;
 pub mod cli;
 pub mod delivery;
