@@ -8,6 +8,7 @@ pub mod build;
 pub mod commit;
 pub mod describe;
 pub mod documents;
+pub mod heartbeat;
 pub mod layer_cache;
 pub mod provenance;
 pub mod push;
@@ -24,6 +25,7 @@ use crate::cancel::Cancel;
 use crate::delivery::build::PlannedBuild;
 use crate::delivery::commit::CommitTree;
 use crate::delivery::describe::{ImageLabels, first_difference};
+use crate::delivery::heartbeat::beating;
 use crate::delivery::layer_cache::{CachedLayer, LayerCache};
 use crate::delivery::sign::EvidenceInput;
 use crate::delivery::verify::{Completeness, VerifiedImage};
@@ -106,7 +108,7 @@ pub async fn deliver(
     cancel: &Cancel,
 ) -> Outcome<Vec<DeliveredImage>> {
     let version = version(delivery)?;
-    let locking = one_at_a_time(delivery);
+    let locking = one_at_a_time(delivery, log);
     let _lock = cancel.or("nothing is tagged", locking).await?;
     let mut ready = Vec::new();
     for plan in plans {
@@ -139,7 +141,7 @@ pub async fn deliver(
 
 /// Waits until no other delivery of this project goes on here: evidence tags are read, extended and
 /// written back, which a registry cannot do in one step.
-async fn one_at_a_time(delivery: &Delivery<'_>) -> Outcome<std::fs::File> {
+async fn one_at_a_time(delivery: &Delivery<'_>, log: &JobLog) -> Outcome<std::fs::File> {
     let path = delivery.state_dir.join(format!("delivery-{}.lock", delivery.facts.project_id));
     let failure = |error: std::io::Error| {
         Failure::system("cannot take the delivery's lock in the state directory").because(error)
@@ -147,7 +149,10 @@ async fn one_at_a_time(delivery: &Delivery<'_>) -> Outcome<std::fs::File> {
     let file =
         std::fs::File::options().create(true).truncate(false).write(true).open(path).map_err(failure)?;
     let waiting = tokio::task::spawn_blocking(move || file.lock().map(|()| file));
-    waiting.await.map_err(|e| Failure::internal("waiting for a lock broke off").because(e))?.map_err(failure)
+    beating(log, "another delivery of this project goes on here", waiting)
+        .await
+        .map_err(|e| Failure::internal("waiting for a lock broke off").because(e))?
+        .map_err(failure)
 }
 
 /// An image that is published and verified, and named by no tag of ours yet.
@@ -191,7 +196,7 @@ fn version(delivery: &Delivery<'_>) -> Outcome<Tag> {
 async fn confirm(adapters: &Adapters<'_>, delivery: &Delivery<'_>, log: &JobLog) -> Outcome<u64> {
     match adapters.confirmation {
         Confirmation::GitLab(api) => {
-            let runner = api.confirm(delivery.facts).await?;
+            let runner = beating(log, "asking GitLab", api.confirm(delivery.facts)).await?;
             log.line("GitLab confirms: this job runs, for this project, ref and commit");
             Ok(runner)
         }
@@ -302,9 +307,10 @@ async fn publish(
     log.line("signed  SBOMs, provenance and test result with the key `attestation`, the image with the key `image`");
     lap("sign", &mut times);
     let written = |what: &str| log.line(format!("pushed  {what}"));
-    let published = push::publish(store, &signed, &written).await?;
+    let published = beating(log, "pushing", push::publish(store, &signed, &written)).await?;
     lap("push", &mut times);
-    let verified = published.verify(store, delivery.policy, Channel::Staged, now).await?;
+    let verifying = published.verify(store, delivery.policy, Channel::Staged, now);
+    let verified = beating(log, "reading back", verifying).await?;
     log.line(format!("verified {repository}@{} with the code and the policy of a client", verified.digest()));
     lap("verify", &mut times);
     remember_layers(delivery.state_dir, &described);

@@ -7,6 +7,7 @@
 use time::OffsetDateTime;
 
 use crate::cancel::Cancel;
+use crate::delivery::heartbeat::beating;
 use crate::delivery::{Adapters, Confirmation};
 use crate::domain::job::{PublishRule, RunPhase};
 use crate::domain::trust::TrustPolicy;
@@ -103,7 +104,7 @@ async fn publish(
     let tree = {
         let _section = log.section("source", "Source: the commit itself, not the workspace");
         let fetch = source::fetch(engine, settings, &helper, key, response, &work_dir, log);
-        cancel.or("cannot take the commit", fetch).await?
+        cancel.or("cannot take the commit", beating(log, "fetching the commit", fetch)).await?
     };
     let started =
         OffsetDateTime::from_unix_timestamp(record.started_unix).unwrap_or(OffsetDateTime::UNIX_EPOCH);
