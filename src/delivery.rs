@@ -11,6 +11,7 @@ pub mod documents;
 pub mod heartbeat;
 pub mod layer_cache;
 pub mod provenance;
+pub mod pull;
 pub mod push;
 pub mod sign;
 pub mod tag;
@@ -44,6 +45,7 @@ use crate::gitlab::api::GitLabApi;
 use crate::job_log::JobLog;
 use crate::keys::Signer;
 use crate::registry::{ImageStore, ManifestReference};
+use crate::settings::StorePlace;
 
 /// Who can say that the job still is what it says it is.
 pub enum Confirmation<'a> {
@@ -70,6 +72,7 @@ pub struct Delivery<'a> {
     pub manifest: &'a ComponentManifest,
     pub policy: &'a TrustPolicy,
     pub prefix: Option<&'a Repository>,
+    pub place: &'a StorePlace,
     pub builder_id: &'a str,
     pub test_image: &'a PinnedImage,
     pub test_report: &'a TestReport,
@@ -225,11 +228,7 @@ async fn publish(
 
     let built = {
         let _section = log.section("build", &format!("Build {repository}"));
-        let engine_tag = format!("airlock-build/{}:{}", delivery.key, repository.last_part());
-        let lock = delivery.state_dir.join("build.lock");
-        let places = (delivery.work_dir, lock.as_path());
-        build::build(adapters.engine, delivery.tree, plan, engine_tag, delivery.labels.clone(), places, log)
-            .await?
+        build::build(adapters.engine, delivery, plan, log).await?
     };
     lap("build", &mut times);
 

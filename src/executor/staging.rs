@@ -108,6 +108,7 @@ pub async fn run(
         manifest: &manifest,
         policy: job.policy,
         prefix: job.prefix,
+        place: &job.settings.store.place,
         builder_id: &job.settings.builder_id,
         test_image: &job.image.pinned,
         test_report: &report,

@@ -6,7 +6,7 @@
 
 mod auth;
 mod challenge;
-mod credentials;
+pub mod credentials;
 mod http;
 mod listing;
 mod push;

@@ -14,14 +14,14 @@ const MAX_BYTES: u64 = 64 * 1024;
 
 /// A user name and a password.
 #[derive(Clone)]
-pub(super) struct Credentials {
-    pub(super) user: String,
-    pub(super) password: String,
+pub struct Credentials {
+    pub user: String,
+    pub password: String,
 }
 
 /// Reads the credentials for `host`; a file that has none for it is an error, because a job that runs
 /// without them fails later and says less.
-pub(super) fn read(path: &Path, host: &RegistryHost) -> Result<Credentials, StoreError> {
+pub fn read(path: &Path, host: &RegistryHost) -> Result<Credentials, StoreError> {
     let shown = path.display();
     let refused =
         |why: String| StoreError::Settings { what: format!("the credentials file `{shown}` {why}") };
