@@ -47,6 +47,9 @@ impl From<CommitError> for Failure {
                     .because(&error)
                     .hint("commit the files themselves, or take them from the base image")
             }
+            CommitError::Object(ObjectError::TooLarge { .. }) => Failure::refused_to_publish(what)
+                .because(&error)
+                .hint("keep what is not source out of the repository, or ask the runner's administrator to raise `sandbox.workspace_mib`"),
             CommitError::Object(_) => Failure::refused_to_publish(what)
                 .because(&error)
                 .hint("check the repository with `git fsck --strict`, mend the commit and push again"),
@@ -341,6 +344,9 @@ impl<W: AsyncWrite + Unpin, R: AsyncRead + Unpin> Objects<W, R> {
         (&mut self.answers).take(256).read_until(b'\n', &mut line).await?;
         let text = String::from_utf8_lossy(&line);
         let text = text.trim_end_matches('\n');
+        if text.is_empty() {
+            return Err(CommitError::Protocol("it ended without an answer".into()));
+        }
         let words: Vec<&str> = text.split(' ').collect();
         match words[..] {
             [found, "missing"] if found == id.to_string() => Err(CommitError::Missing { kind, id }),
