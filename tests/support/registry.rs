@@ -97,6 +97,18 @@ impl Registry {
     }
 }
 
+impl Registry {
+    /// Returns the process's id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Returns the file that the registry was started with.
+    pub fn config(&self) -> PathBuf {
+        self.storage.with_file_name("config.yml")
+    }
+}
+
 impl Drop for Registry {
     fn drop(&mut self) {
         let _ = self.process.kill();
