@@ -142,6 +142,13 @@ impl Failure {
         self
     }
 
+    /// Puts what was being done before what was said so far, which becomes the first cause.
+    pub fn while_doing(mut self, what: impl Into<String>) -> Self {
+        let said = std::mem::replace(&mut self.what, what.into());
+        self.causes.insert(0, said);
+        self
+    }
+
     /// Replaces the kind, where the caller knows better whose fault it is.
     pub fn with_kind(mut self, kind: FailureKind) -> Self {
         self.kind = kind;
@@ -161,6 +168,11 @@ impl Failure {
     /// Returns the causes, outermost first.
     pub fn causes(&self) -> &[String] {
         &self.causes
+    }
+
+    /// Returns the next steps.
+    pub fn hints(&self) -> &[String] {
+        &self.hints
     }
 
     /// Returns the exit code of a command-line verb.

@@ -26,7 +26,7 @@ pub struct Registry {
     pub auth_file: Option<PathBuf>,
     /// Where it keeps its blobs.
     pub storage: PathBuf,
-    process: Child,
+    pub process: Child,
     _directory: tempfile::TempDir,
 }
 
@@ -94,18 +94,6 @@ impl Registry {
         let _ = process.kill();
         let _ = process.wait();
         None
-    }
-}
-
-impl Registry {
-    /// Returns the process's id.
-    pub fn id(&self) -> u32 {
-        self.process.id()
-    }
-
-    /// Returns the file that the registry was started with.
-    pub fn config(&self) -> PathBuf {
-        self.storage.with_file_name("config.yml")
     }
 }
 

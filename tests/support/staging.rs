@@ -159,7 +159,8 @@ impl Host {
         let full;
         match &self.registry {
             Some(registry) => {
-                let (ca, auth) = (registry.ca.as_ref().expect("a CA"), registry.auth_file.as_ref().expect("a file"));
+                let (ca, auth) =
+                    (registry.ca.as_ref().expect("a CA"), registry.auth_file.as_ref().expect("a file"));
                 arguments.extend(["--ca", text(ca), "--auth-file", text(auth)]);
                 full = format!("{}/{reference}", registry.host);
             }
@@ -245,7 +246,10 @@ pub fn write_small_component(repository: &GitRepository) {
     repository.write(".dockerignore", "Makefile\n");
     repository.write(
         "Dockerfile",
-        &format!("FROM {}\nCOPY app.py /srv/app.py\nRUN echo built > /srv/built\nUSER 1000\n", base_image("PYTHON")),
+        &format!(
+            "FROM {}\nCOPY app.py /srv/app.py\nRUN echo built > /srv/built\nUSER 1000\n",
+            base_image("PYTHON")
+        ),
     );
 }
 
