@@ -52,7 +52,14 @@ fn cosign_takes_the_private_authority_as_a_flag_too() {
         let output = tool(major)
             .env("HOME", mirror_home.path())
             .env("DOCKER_CONFIG", mirror_home.path())
-            .args(["verify", "--key", text(&key), "--insecure-ignore-tlog=true", "--registry-cacert", text(ca)])
+            .args([
+                "verify",
+                "--key",
+                text(&key),
+                "--insecure-ignore-tlog=true",
+                "--registry-cacert",
+                text(ca),
+            ])
             .arg(&names()[0])
             .output()
             .expect("cosign runs");
@@ -66,7 +73,10 @@ fn skopeo_accepts_under_a_policy_that_rejects_by_default_and_the_copy_runs() {
     let archive = verifier.path("image.tar");
     let tag = format!("airlock-test/copied:{}", PUBLISHED.second.version);
     let to = format!("docker-archive:{}:{tag}", archive.display());
-    accepts("skopeo", &verifier.skopeo_copy(&PUBLISHED.public_key("image"), SAME_REPOSITORY, &names()[2], &to));
+    accepts(
+        "skopeo",
+        &verifier.skopeo_copy(&PUBLISHED.public_key("image"), SAME_REPOSITORY, &names()[2], &to),
+    );
 
     let docker = |arguments: &[&str]| {
         let output = Command::new("docker").args(arguments).output().expect("the docker client");
@@ -82,9 +92,13 @@ fn skopeo_accepts_under_a_policy_that_rejects_by_default_and_the_copy_runs() {
 #[test]
 fn everybody_still_accepts_after_the_registry_collected_its_garbage() {
     let mirror = Mirror::new();
-    let config = mirror.registry.config();
-    let collected =
-        Command::new("docker-registry").arg("garbage-collect").arg(&config).env_clear().output().expect("it runs");
+    let config = mirror.registry.storage.with_file_name("config.yml");
+    let collected = Command::new("docker-registry")
+        .arg("garbage-collect")
+        .arg(&config)
+        .env_clear()
+        .output()
+        .expect("it runs");
     accepts("garbage-collect", &collected);
     let (image_key, attestation_key) = (PUBLISHED.public_key("image"), PUBLISHED.public_key("attestation"));
     for image in [&PUBLISHED.first, &PUBLISHED.second] {

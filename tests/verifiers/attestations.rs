@@ -63,7 +63,11 @@ fn the_bills_of_materials_are_valid_and_name_the_packages_of_the_image() {
     let named = |name: &str| packages.iter().any(|package| package["name"] == name);
     assert!(named("python3-minimal") || named("python3"), "no python among {} packages", packages.len());
     let components = cyclonedx["components"].as_array().expect("components");
-    assert!(components.iter().any(|c| c["purl"].as_str().is_some_and(|purl| purl.starts_with("pkg:deb/debian/python3"))));
+    assert!(
+        components
+            .iter()
+            .any(|c| c["purl"].as_str().is_some_and(|purl| purl.starts_with("pkg:deb/debian/python3")))
+    );
 }
 
 #[test]
@@ -136,7 +140,8 @@ fn assert_valid(document: &Value, name: &str) {
         serde_json::from_str(&text).expect("JSON")
     };
     let others = ["spdx.schema.json", "jsf-0.82.schema.json"].map(schema);
-    let addresses = ["http://cyclonedx.org/schema/spdx.schema.json", "http://cyclonedx.org/schema/jsf-0.82.schema.json"];
+    let addresses =
+        ["http://cyclonedx.org/schema/spdx.schema.json", "http://cyclonedx.org/schema/jsf-0.82.schema.json"];
     let mut registry = jsonschema::Registry::new();
     for (address, other) in addresses.iter().zip(&others) {
         registry = registry.add(*address, other).expect("a schema");

@@ -38,7 +38,8 @@ fn the_layers_of_the_base_pass_unchanged() {
 
 fn config() -> Value {
     let read = |digest: &str| -> Value {
-        serde_json::from_slice(&fs::read(stored_blob(PUBLISHED.storage(), digest)).expect("a file")).expect("JSON")
+        serde_json::from_slice(&fs::read(stored_blob(PUBLISHED.storage(), digest)).expect("a file"))
+            .expect("JSON")
     };
     let manifest = read(&PUBLISHED.second.digest);
     read(manifest["config"]["digest"].as_str().expect("a digest"))

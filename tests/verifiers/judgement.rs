@@ -59,7 +59,10 @@ fn what_was_published_is_verified() {
     let mut report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     report["verifiedAt"] = "<now>".into();
     report["provenance"]["job"] = "<job>".into();
-    insta::assert_snapshot!("verified_as_json", redact(&serde_json::to_string_pretty(&report).expect("JSON")));
+    insta::assert_snapshot!(
+        "verified_as_json",
+        redact(&serde_json::to_string_pretty(&report).expect("JSON"))
+    );
 }
 
 #[test]
@@ -126,7 +129,11 @@ fn a_policy_that_says_no_is_its_own_answer() {
         mirror.verify(&policy(file, text.replace(from, to)), &name, &[])
     };
     answers("not_hermetic_enough", 15, &with("hermetic.toml", "min_hermetic = 1", "min_hermetic = 2"));
-    answers("another_builder", 15, &with("builder.toml", "https://gitlab.test/airlock", "https://other.test/airlock"));
+    answers(
+        "another_builder",
+        15,
+        &with("builder.toml", "https://gitlab.test/airlock", "https://other.test/airlock"),
+    );
     answers("no_rule_covers_it", 15, &with("uncovered.toml", "acme/**", "other/**"));
     let hermetic = PUBLISHED.host.path("hermetic.toml");
     answers_as_json("not_hermetic_enough", 15, &mirror.verify(&hermetic, &name, &["--json"]));
@@ -156,7 +163,9 @@ fn junk_beside_the_good_evidence_is_passed_over() {
     let image = &PUBLISHED.second;
     let mut entries = mirror.bundles(image);
     let signature = json!({"dev.sigstore.bundle.predicateType": SIGNATURE});
-    for content in [&b""[..], b"{}", b"[[[[[[", b"{\"mediaType\":\"application/vnd.dev.sigstore.bundle.v0.3+json\"}"] {
+    for content in
+        [&b""[..], b"{}", b"[[[[[[", b"{\"mediaType\":\"application/vnd.dev.sigstore.bundle.v0.3+json\"}"]
+    {
         entries.insert(0, Entry { annotations: signature.clone(), content: content.to_vec() });
     }
     mirror.put_bundles(image, &entries);
@@ -185,7 +194,8 @@ fn ten_thousand_junk_referrers_cost_a_bounded_number_of_requests() {
                "size": 1, "annotations": {"dev.sigstore.bundle.predicateType": SIGNATURE}})
     });
     let all: Vec<Value> = junk.chain(genuine).collect();
-    let index = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": all});
+    let index =
+        json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": all});
     // The registry itself refuses an index that names what it has not: written behind its back.
     let bytes = serde_json::to_vec(&index).expect("JSON");
     assert!(bytes.len() < 4 * 1024 * 1024, "{}", bytes.len());
@@ -231,14 +241,24 @@ fn a_registry_that_cannot_be_asked_is_no_answer_about_the_image() {
     fs::set_permissions(&wrong, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("a mode");
     answers("wrong_password", 3, &ask(ca, Some(&wrong), &staged));
     let host = other.host.clone();
-    let (other_ca, other_auth) = (PUBLISHED.host.path("other-ca.pem"), PUBLISHED.host.path("other-auth.json"));
+    let (other_ca, other_auth) =
+        (PUBLISHED.host.path("other-ca.pem"), PUBLISHED.host.path("other-auth.json"));
     fs::copy(other.ca.as_ref().expect("a CA"), &other_ca).expect("a file");
     fs::copy(other.auth_file.as_ref().expect("a file"), &other_auth).expect("a file");
     drop(other);
     let away = ask(&other_ca, Some(&other_auth), &format!("{host}/{REPOSITORY}:staged"));
     answers("registry_away", 3, &away);
-    let json = airlock(&["verify", "--json", "--trust", text(&trust), "--ca", text(&other_ca), "--auth-file",
-        text(&other_auth), &format!("{host}/{REPOSITORY}:staged")]);
+    let json = airlock(&[
+        "verify",
+        "--json",
+        "--trust",
+        text(&trust),
+        "--ca",
+        text(&other_ca),
+        "--auth-file",
+        text(&other_auth),
+        &format!("{host}/{REPOSITORY}:staged"),
+    ]);
     answers_as_json("registry_away", 3, &json);
 }
 

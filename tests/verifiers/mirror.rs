@@ -52,7 +52,11 @@ impl Mirror {
         let registry = Registry::start(Kind::PlainOpen);
         // Content never changes in place, so it is linked; what names it is rewritten in place.
         copy("-al", &from.join("docker/registry/v2/blobs"), &registry.storage.join("docker/registry/v2"));
-        copy("-a", &from.join("docker/registry/v2/repositories"), &registry.storage.join("docker/registry/v2"));
+        copy(
+            "-a",
+            &from.join("docker/registry/v2/repositories"),
+            &registry.storage.join("docker/registry/v2"),
+        );
         let host = registry.host.parse().expect("a host");
         let settings = RemoteSettings { host, ca: None, auth_file: None, retry: RetryPolicy::default() };
         Self {
@@ -83,7 +87,10 @@ impl Mirror {
         let layers = manifest["layers"].as_array().expect("layers");
         layers
             .iter()
-            .map(|layer| Entry { annotations: layer["annotations"].clone(), content: self.blob(&layer["digest"]) })
+            .map(|layer| Entry {
+                annotations: layer["annotations"].clone(),
+                content: self.blob(&layer["digest"]),
+            })
             .collect()
     }
 
@@ -102,7 +109,8 @@ impl Mirror {
                 layer
             })
             .collect();
-        let config = json!({"architecture": "", "os": "", "config": {}, "rootfs": {"type": "layers", "diff_ids": []}});
+        let config =
+            json!({"architecture": "", "os": "", "config": {}, "rootfs": {"type": "layers", "diff_ids": []}});
         let config = self.put_blob("application/vnd.oci.image.config.v1+json", config.to_string().as_bytes());
         let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers});
         self.put_manifest(MANIFEST, &manifest, Some(&format!("sha256-{}.{kind}", image.hex())));
@@ -115,7 +123,8 @@ impl Mirror {
         referrers
             .iter()
             .map(|referrer| {
-                let manifest: Value = serde_json::from_slice(&self.manifest_bytes(&referrer["digest"])).expect("JSON");
+                let manifest: Value =
+                    serde_json::from_slice(&self.manifest_bytes(&referrer["digest"])).expect("JSON");
                 Entry {
                     annotations: referrer["annotations"].clone(),
                     content: self.blob(&manifest["layers"][0]["digest"]),
@@ -160,7 +169,12 @@ impl Mirror {
     /// Applies a change to every entry of one kind of evidence in both forms; `None` drops the entry.
     ///
     /// Simple signing counts as the predicate of an image signature.
-    pub fn change_evidence(&self, image: &Image, predicate: &str, mut change: impl FnMut(&str, Entry) -> Option<Entry>) {
+    pub fn change_evidence(
+        &self,
+        image: &Image,
+        predicate: &str,
+        mut change: impl FnMut(&str, Entry) -> Option<Entry>,
+    ) {
         let signature = predicate == SIGNATURE;
         let legacy = if signature { "sig" } else { "att" };
         let mut apply = |form: &str, entries: Vec<Entry>| -> Vec<Entry> {
@@ -223,7 +237,8 @@ impl Mirror {
 
     fn manifest_bytes(&self, digest: &Value) -> Vec<u8> {
         let digest = digest.as_str().expect("a digest").parse().expect("a digest");
-        let found = self.runtime.block_on(self.store.manifest(&self.repository, &ManifestReference::Digest(digest)));
+        let found =
+            self.runtime.block_on(self.store.manifest(&self.repository, &ManifestReference::Digest(digest)));
         found.expect("the registry answers").expect("a manifest").bytes.to_vec()
     }
 

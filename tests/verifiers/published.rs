@@ -63,13 +63,16 @@ fn publish() -> Published {
     let host = Host::with_registry();
     let mut repository = component_that_runs();
     let first = publish_head(&host, &repository);
-    repository.write("app.py", "def add(a, b):\n    return b + a\n\n\nif __name__ == '__main__':\n    print(add(40, 2))\n");
+    repository.write(
+        "app.py",
+        "def add(a, b):\n    return b + a\n\n\nif __name__ == '__main__':\n    print(add(40, 2))\n",
+    );
     repository.commit("second version");
     let second = publish_head(&host, &repository);
     assert_ne!(first.digest, second.digest);
     let registry = host.registry.as_ref().expect("a registry");
     let files = [registry.storage.parent().expect("a directory"), host.directory.path()];
-    let guard = end_with_this_process(registry.id(), &files);
+    let guard = end_with_this_process(registry.process.id(), &files);
     Published { host, first, second, _guard: guard }
 }
 
@@ -77,7 +80,10 @@ fn publish() -> Published {
 pub fn component_that_runs() -> GitRepository {
     let mut repository = GitRepository::create("staging");
     repository.write("Makefile", "stage-unit-test:\n\tpython3 -c 'import app; assert app.add(1, 2) == 3'\n");
-    repository.write("app.py", "def add(a, b):\n    return a + b\n\n\nif __name__ == '__main__':\n    print(add(40, 2))\n");
+    repository.write(
+        "app.py",
+        "def add(a, b):\n    return a + b\n\n\nif __name__ == '__main__':\n    print(add(40, 2))\n",
+    );
     repository.write("VERSION", "1.4.0\n");
     repository.write(".dockerignore", "Makefile\n");
     repository.write(
@@ -108,7 +114,12 @@ pub fn publish_head(host: &Host, repository: &GitRepository) -> Image {
         digest: report["digest"].as_str().expect("a digest").to_owned(),
         version: version.clone(),
         commit: repository.head(),
-        committed: repository.git(&["show", "--no-patch", "--date=format-local:%Y-%m-%dT%H:%M:%SZ", "--format=%cd"]),
+        committed: repository.git(&[
+            "show",
+            "--no-patch",
+            "--date=format-local:%Y-%m-%dT%H:%M:%SZ",
+            "--format=%cd",
+        ]),
     }
 }
 
@@ -120,12 +131,8 @@ fn end_with_this_process(registry: u32, files: &[&Path]) -> ChildStdin {
     let mut command = Command::new("sh");
     command.args(["-c", script, "guard", &registry.to_string()]);
     command.args(files.iter().map(|path| text(path)));
-    let mut guard = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("a shell");
+    let mut guard =
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a shell");
     guard.stdin.take().expect("its standard input")
 }
 

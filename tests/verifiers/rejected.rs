@@ -31,7 +31,11 @@ fn another_key_is_rejected() {
         }
         // The attestation key made no image signature in the form that both majors read.
         let attestation = PUBLISHED.public_key("attestation");
-        rejects(major, &mirror.verifier.verify_attestation(major, &PUBLISHED.public_key("image"), TYPES[0], &name), "");
+        rejects(
+            major,
+            &mirror.verifier.verify_attestation(major, &PUBLISHED.public_key("image"), TYPES[0], &name),
+            "",
+        );
         if major == "cosign2" {
             rejects(major, &mirror.verifier.verify(major, &attestation, &name), "");
         }
@@ -49,7 +53,11 @@ fn an_unsigned_image_is_rejected() {
     mirror.remove_evidence(image);
     let name = mirror.name(image);
     for major in BOTH {
-        rejects(major, &mirror.verifier.verify(major, &PUBLISHED.public_key("image"), &name), "no signatures found");
+        rejects(
+            major,
+            &mirror.verifier.verify(major, &PUBLISHED.public_key("image"), &name),
+            "no signatures found",
+        );
         let key = PUBLISHED.public_key("attestation");
         rejects(major, &mirror.verifier.verify_attestation(major, &key, TYPES[0], &name), "");
     }
@@ -154,7 +162,11 @@ fn a_changed_byte_in_the_registrys_storage_is_rejected() {
     let mirror = Mirror::new();
     let manifest: Value = mirror.manifest(&image.version);
     let name = mirror.name(image);
-    mirror.damage_blob(manifest["layers"].as_array().expect("layers").last().expect("a layer")["digest"].as_str().expect("a digest"));
+    mirror.damage_blob(
+        manifest["layers"].as_array().expect("layers").last().expect("a layer")["digest"]
+            .as_str()
+            .expect("a digest"),
+    );
     rejects("skopeo", &skopeo(&mirror, "image", &name), "");
     // A signature is about the manifest: whoever pulls compares the layers with it.
     accepts("airlock", &mirror.verify(&trust, &name, &[]));
@@ -164,23 +176,23 @@ fn a_changed_byte_in_the_registrys_storage_is_rejected() {
     let mirror = Mirror::new();
     let name = mirror.name(image);
     mirror.damage_blob(&image.digest);
-    for major in BOTH {
-        rejects(major, &mirror.verifier.verify(major, &image_key, &name), "");
-        rejects(major, &mirror.verifier.verify_attestation(major, &attestation_key, TYPES[0], &name), "");
-    }
+    // cosign judges the digest that it was given and does not read the image itself: not asked here.
     rejects("skopeo", &skopeo(&mirror, "image", &name), "");
-    rejects("airlock", &mirror.verify(&trust, &name, &[]), "");
+    rejects("airlock", &mirror.verify(&trust, &name, &[]), "returned other bytes");
     // By tag the registry hands out the changed manifest, and nothing was signed for that digest.
     let by_tag = format!("{}/{REPOSITORY}:{}", mirror.registry.host, image.version);
     for major in BOTH {
         rejects(major, &mirror.verifier.verify(major, &image_key, &by_tag), "");
+        rejects(major, &mirror.verifier.verify_attestation(major, &attestation_key, TYPES[0], &by_tag), "");
     }
     rejects("airlock", &mirror.verify(&trust, &by_tag, &[]), "");
 
     let mirror = Mirror::new();
     let name = mirror.name(image);
     for kind in ["sig", "att"] {
-        for layer in mirror.manifest(&format!("sha256-{}.{kind}", image.hex()))["layers"].as_array().expect("layers") {
+        for layer in
+            mirror.manifest(&format!("sha256-{}.{kind}", image.hex()))["layers"].as_array().expect("layers")
+        {
             mirror.damage_blob(layer["digest"].as_str().expect("a digest"));
         }
     }

@@ -68,7 +68,14 @@ impl Verifier {
         let (policy, registries) = (self.path("policy.json"), self.path("registries.d"));
         let (auth, certificates) = (self.path("config.json"), self.path("certificates"));
         let mut command = tool("skopeo");
-        command.args(["--policy", text(&policy), "--registries.d", text(&registries), "copy", "--remove-signatures"]);
+        command.args([
+            "--policy",
+            text(&policy),
+            "--registries.d",
+            text(&registries),
+            "copy",
+            "--remove-signatures",
+        ]);
         match &self.ca {
             Some(ca) => {
                 fs::create_dir_all(&certificates).expect("a directory");
