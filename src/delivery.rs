@@ -24,8 +24,8 @@ use crate::cancel::Cancel;
 use crate::delivery::build::PlannedBuild;
 use crate::delivery::commit::CommitTree;
 use crate::delivery::describe::{ImageLabels, first_difference};
-use crate::delivery::sign::EvidenceInput;
 use crate::delivery::layer_cache::{CachedLayer, LayerCache};
+use crate::delivery::sign::EvidenceInput;
 use crate::delivery::verify::{Completeness, VerifiedImage};
 use crate::domain::component::ComponentManifest;
 use crate::domain::component::version::{Version, VersionTemplate, version_tag};
@@ -37,7 +37,7 @@ use crate::domain::job::{JobFacts, PublishRule};
 use crate::domain::test_report::TestReport;
 use crate::domain::trust::{Channel, TrustPolicy};
 use crate::engine::{Engine, Labels};
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::gitlab::api::GitLabApi;
 use crate::job_log::JobLog;
 use crate::keys::Signer;
@@ -106,6 +106,8 @@ pub async fn deliver(
     cancel: &Cancel,
 ) -> Outcome<Vec<DeliveredImage>> {
     let version = version(delivery)?;
+    let locking = one_at_a_time(delivery);
+    let _lock = cancel.or("nothing is tagged", locking).await?;
     let mut ready = Vec::new();
     for plan in plans {
         let publishing = publish(adapters, delivery, plan, &version, log);
@@ -133,6 +135,19 @@ pub async fn deliver(
         log.line("the job was cancelled after the version tag was written: both tags are complete");
     }
     Ok(delivered)
+}
+
+/// Waits until no other delivery of this project goes on here: evidence tags are read, extended and
+/// written back, which a registry cannot do in one step.
+async fn one_at_a_time(delivery: &Delivery<'_>) -> Outcome<std::fs::File> {
+    let path = delivery.state_dir.join(format!("delivery-{}.lock", delivery.facts.project_id));
+    let failure = |error: std::io::Error| {
+        Failure::system("cannot take the delivery's lock in the state directory").because(error)
+    };
+    let file =
+        std::fs::File::options().create(true).truncate(false).write(true).open(path).map_err(failure)?;
+    let waiting = tokio::task::spawn_blocking(move || file.lock().map(|()| file));
+    waiting.await.map_err(|e| Failure::internal("waiting for a lock broke off").because(e))?.map_err(failure)
 }
 
 /// An image that is published and verified, and named by no tag of ours yet.
@@ -282,7 +297,8 @@ async fn publish(
         test_result: provenance::test_result(delivery, &adapters.confirmation)?,
     };
     let signed =
-        sign::compose(described.unsigned(), &input, adapters.attestation_signer, adapters.image_signer).await?;
+        sign::compose(described.unsigned(), &input, adapters.attestation_signer, adapters.image_signer)
+            .await?;
     log.line("signed  SBOMs, provenance and test result with the key `attestation`, the image with the key `image`");
     lap("sign", &mut times);
     let written = |what: &str| log.line(format!("pushed  {what}"));

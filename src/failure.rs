@@ -142,16 +142,16 @@ impl Failure {
         self
     }
 
-    /// Puts what was being done before what was said so far, which becomes the first cause.
-    pub fn while_doing(mut self, what: impl Into<String>) -> Self {
-        let said = std::mem::replace(&mut self.what, what.into());
-        self.causes.insert(0, said);
-        self
-    }
-
     /// Replaces the kind, where the caller knows better whose fault it is.
     pub fn with_kind(mut self, kind: FailureKind) -> Self {
         self.kind = kind;
+        self
+    }
+
+    /// Says what was being done when this happened; what it said so far becomes the first cause.
+    pub fn while_doing(mut self, what: impl Into<String>) -> Self {
+        let cause = std::mem::replace(&mut self.what, what.into());
+        self.causes.insert(0, cause);
         self
     }
 

@@ -41,7 +41,9 @@ pub fn provenance(
         image: Some(delivery.test_image.clone()),
         project: Project { id: facts.project_id, path: facts.project_path.clone() },
         origin: match confirmation {
-            Confirmation::GitLab(_) => Origin::GitLab { pipeline: facts.pipeline_id, job: facts.job_id, runner },
+            Confirmation::GitLab(_) => {
+                Origin::GitLab { pipeline: facts.pipeline_id, job: facts.job_id, runner }
+            }
             Confirmation::Local => Origin::Local,
         },
         architecture: engine.architecture.clone(),

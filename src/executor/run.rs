@@ -65,14 +65,11 @@ pub async fn run(
 fn ended(phase: &RunPhase, run: TestRun) -> Outcome<()> {
     match run {
         TestRun::Ended { status: 0 } => Ok(()),
-        TestRun::Ended { status } => {
-            let exit_code = u8::try_from(status).ok().filter(|code| *code > 0).unwrap_or(1);
-            Err(Failure::new(
-                FailureKind::Job { exit_code },
-                format!("`{}` ended with status {status}", phase.name()),
-            )
-            .note("this is your job's result"))
-        }
+        TestRun::Ended { status } => Err(Failure::new(
+            FailureKind::Job { exit_code: status },
+            format!("`{}` ended with status {status}", phase.name()),
+        )
+        .note("this is your job's result")),
         TestRun::Cancelled => Err(Failure::cancelled(format!("`{}` was cancelled", phase.name()))),
     }
 }
@@ -141,7 +138,9 @@ async fn publish(
     })
     .await?;
     let next = match delivered.images.first() {
-        Some(image) => format!("airlock verify {}:{}", adapters.store.docker_reference(&image.repository), image.version),
+        Some(image) => {
+            format!("airlock verify {}:{}", adapters.store.docker_reference(&image.repository), image.version)
+        }
         None => String::new(),
     };
     summary::write(log, &delivered, &adapters.store.place(), &next);

@@ -156,19 +156,18 @@ impl Host {
         let mut arguments = vec!["verify", "--trust", text(&trust)];
         arguments.extend(more);
         let store = self.path("store");
-        let full;
-        match &self.registry {
+        let full = match &self.registry {
             Some(registry) => {
                 let (ca, auth) =
                     (registry.ca.as_ref().expect("a CA"), registry.auth_file.as_ref().expect("a file"));
                 arguments.extend(["--ca", text(ca), "--auth-file", text(auth)]);
-                full = format!("{}/{reference}", registry.host);
+                format!("{}/{reference}", registry.host)
             }
             None => {
                 arguments.extend(["--layout", text(&store)]);
-                full = reference.to_owned();
+                reference.to_owned()
             }
-        }
+        };
         arguments.push(&full);
         airlock(&arguments)
     }
@@ -246,7 +245,7 @@ pub fn write_small_component(repository: &GitRepository) {
     repository.write(".dockerignore", "Makefile\n");
     repository.write(
         "Dockerfile",
-        &format!(
+        format!(
             "FROM {}\nCOPY app.py /srv/app.py\nRUN echo built > /srv/built\nUSER 1000\n",
             base_image("PYTHON")
         ),
