@@ -25,7 +25,8 @@ pub fn read(path: &Path, host: &RegistryHost) -> Result<Credentials, StoreError>
     let shown = path.display();
     let refused =
         |why: String| StoreError::Settings { what: format!("the credentials file `{shown}` {why}") };
-    let failed = |source| StoreError::Io { what: format!("read the credentials file `{shown}`"), source };
+    let failed =
+        |source| StoreError::SettingsFile { what: format!("read the credentials file `{shown}`"), source };
     let file = std::fs::File::open(path).map_err(failed)?;
     let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
