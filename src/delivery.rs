@@ -102,6 +102,9 @@ pub struct DeliveredImage {
     pub times: Vec<(&'static str, Duration)>,
 }
 
+/// What a cancel before the commit point left: nothing that anybody follows.
+const STOPPED: &str = "the delivery is stopped before any tag was written";
+
 /// Delivers every image of a component: all are published before the first `:staged` moves.
 pub async fn deliver(
     adapters: &Adapters<'_>,
@@ -116,15 +119,33 @@ pub async fn deliver(
     let mut ready = Vec::new();
     for plan in plans {
         let publishing = publish(adapters, delivery, plan, &version, log);
-        ready.push(cancel.or("nothing is tagged", publishing).await?);
+        ready.push(cancel.or(STOPPED, publishing).await?);
     }
     let _section = log.section("tag", "Tags: the version, then :staged");
-    cancel.or("nothing is tagged", confirm(adapters, delivery, log)).await?;
+    cancel.or(STOPPED, confirm(adapters, delivery, log)).await?;
 
     // The commit point: from the first version tag on a stop is noted and the writes are finished.
     let started = Instant::now();
+    let delivered = tokio::select! {
+        delivered = write_tags(adapters, delivery, ready, &version, log, started) => delivered?,
+        never = note_cancel(cancel, log) => match never {},
+    };
+    if cancel.is_cancelled() {
+        log.line("the job was cancelled after the version tag was written: both tags are complete");
+    }
+    Ok(delivered)
+}
+
+async fn write_tags(
+    adapters: &Adapters<'_>,
+    delivery: &Delivery<'_>,
+    ready: Vec<Ready>,
+    version: &Tag,
+    log: &JobLog,
+    started: Instant,
+) -> Outcome<Vec<DeliveredImage>> {
     for image in &ready {
-        tag::put_version(adapters.store.as_ref(), &image.verified, &version).await?;
+        tag::put_version(adapters.store.as_ref(), &image.verified, version).await?;
         log.line(format!("tag     {}:{version}", image.verified.repository()));
     }
     let mut delivered = Vec::new();
@@ -134,10 +155,7 @@ pub async fn deliver(
         let moved =
             tag::put_staged(adapters.store.as_ref(), &image.verified, pipeline, delivery.policy, now).await?;
         log.line(format!("tag     {}:staged  {}", image.verified.repository(), moved.describe()));
-        delivered.push(image.into_delivered(&version, moved, started.elapsed()));
-    }
-    if cancel.is_cancelled() {
-        log.line("the job was cancelled after the version tag was written: both tags are complete");
+        delivered.push(image.into_delivered(version, moved, started.elapsed()));
     }
     Ok(delivered)
 }
@@ -156,6 +174,13 @@ async fn one_at_a_time(delivery: &Delivery<'_>, log: &JobLog) -> Outcome<std::fs
         .await
         .map_err(|e| Failure::internal("waiting for a lock broke off").because(e))?
         .map_err(failure)
+}
+
+/// Says at once that a cancel was heard, since the writes after the commit point may take a while.
+async fn note_cancel(cancel: &Cancel, log: &JobLog) -> std::convert::Infallible {
+    cancel.cancelled().await;
+    log.line("cancel noted: too late to stop, the tags are being written; they are finished first");
+    std::future::pending().await
 }
 
 /// An image that is published and verified, and named by no tag of ours yet.

@@ -16,7 +16,7 @@ use crate::executor::containers::{self, TestRun};
 use crate::executor::job_record::{JobDirectory, JobKey, JobRecord};
 use crate::executor::staging::{self, StagingJob};
 use crate::executor::{HostAdapters, source, summary};
-use crate::failure::{Failure, FailureKind, Outcome};
+use crate::failure::{Failure, Outcome};
 use crate::gitlab::api::GitLabApi;
 use crate::gitlab::job_response::JobResponse;
 use crate::job_log::JobLog;
@@ -66,11 +66,17 @@ pub async fn run(
 fn ended(phase: &RunPhase, run: TestRun) -> Outcome<()> {
     match run {
         TestRun::Ended { status: 0 } => Ok(()),
-        TestRun::Ended { status } => Err(Failure::new(
-            FailureKind::Job { exit_code: status },
-            format!("`{}` ended with status {status}", phase.name()),
-        )
-        .note("this is your job's result")),
+        TestRun::Ended { status } => {
+            let (whose, note) = match phase {
+                RunPhase::Predefined(_) => (
+                    "GitLab Runner's own script ",
+                    "the lines above say why; this script is not yours, but works on what the job declares",
+                ),
+                _ => ("", "this is your job's result"),
+            };
+            let what = format!("{whose}`{}` ended with status {status}", phase.name());
+            Err(Failure::job(status.max(1), what).note(note))
+        }
         TestRun::Cancelled => Err(Failure::cancelled(format!("`{}` was cancelled", phase.name()))),
     }
 }
