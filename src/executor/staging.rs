@@ -96,7 +96,7 @@ pub async fn run(
     };
     if report.has_failures() {
         return Err(Failure::job(EXIT_TESTS_FAILED, "the tests failed: the script ended with 0, its reports tell of failures")
-            .because(reports::summary(&report))
+            .because(reports::counts(&report))
             .hint("see the failing cases in the reports; make the script end with another status than 0 when a test fails")
             .note("this is your job's result"));
     }
