@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,6 +28,10 @@ pub enum Answer {
     SlowBody,
     /// Closes the connection without a word.
     HangUp,
+    /// Raises the flag and holds the request, unforwarded, until the client is gone.
+    Hold(Arc<AtomicBool>),
+    /// Passes it to the real registry, then raises the flag and holds the answer until the client is gone.
+    ForwardThenHold(Arc<AtomicBool>),
 }
 
 type Behaviour = dyn Fn(&Request, usize) -> Answer + Send + Sync;
@@ -106,6 +111,12 @@ fn serve(
     let mut body = reader.take(length);
     match behave(&request, seen) {
         Answer::HangUp => {}
+        Answer::Hold(flag) => hold(&flag, body.into_inner())?,
+        Answer::ForwardThenHold(flag) => {
+            let mut answer = forward(upstream.unwrap(), &head, &mut body)?;
+            std::io::copy(&mut answer, &mut std::io::sink())?;
+            hold(&flag, body.into_inner())?;
+        }
         Answer::Forward => {
             let mut answer = forward(upstream.unwrap(), &head, &mut body)?;
             std::io::copy(&mut answer, &mut connection)?;
@@ -146,6 +157,12 @@ fn serve(
         }
     }
     connection.flush()
+}
+
+/// The client is gone when its side of the connection ends.
+fn hold(flag: &AtomicBool, mut connection: impl Read) -> std::io::Result<()> {
+    flag.store(true, Ordering::SeqCst);
+    std::io::copy(&mut connection, &mut std::io::sink()).map(|_| ())
 }
 
 fn forward(upstream: &str, head: &str, body: &mut dyn Read) -> std::io::Result<TcpStream> {

@@ -1,0 +1,13 @@
+//! What a delivery leaves when it is interrupted or its store fails: no tag without complete evidence,
+//! nothing on the host, and a retry that ends green (design §4, threats A7 and F12).
+
+#[path = "support/faulty_registry.rs"]
+mod faulty_registry;
+#[path = "support/site.rs"]
+mod site;
+mod support;
+
+#[path = "faults/killed.rs"]
+mod killed;
+#[path = "faults/proxy.rs"]
+mod proxy;
