@@ -37,7 +37,7 @@ use crate::domain::job::{JobFacts, PublishRule};
 use crate::domain::test_report::TestReport;
 use crate::domain::trust::{Channel, TrustPolicy};
 use crate::engine::{Engine, Labels};
-use crate::failure::Outcome;
+use crate::failure::{Failure, FailureKind, Outcome};
 use crate::gitlab::api::GitLabApi;
 use crate::job_log::JobLog;
 use crate::keys::Signer;
@@ -109,15 +109,15 @@ pub async fn deliver(
     let mut ready = Vec::new();
     for plan in plans {
         let publishing = publish(adapters, delivery, plan, &version, log);
-        ready.push(cancel.or("nothing is tagged", publishing).await?);
+        ready.push(cancel.or("nothing is tagged", publishing).await.map_err(before_the_tags)?);
     }
     let _section = log.section("tag", "Tags: the version, then :staged");
-    cancel.or("nothing is tagged", confirm(adapters, delivery, log)).await?;
+    cancel.or("nothing is tagged", confirm(adapters, delivery, log)).await.map_err(before_the_tags)?;
 
     // The commit point: from the first version tag on a stop is noted and the writes are finished.
     let started = Instant::now();
     for image in &ready {
-        tag::put_version(adapters.store.as_ref(), &image.verified, &version).await?;
+        tag::put_version(adapters.store.as_ref(), &image.verified, &version).await.map_err(at_the_tags)?;
         log.line(format!("tag     {}:{version}", image.verified.repository()));
     }
     let mut delivered = Vec::new();
@@ -125,7 +125,9 @@ pub async fn deliver(
         let now = OffsetDateTime::now_utc();
         let pipeline = delivery.facts.pipeline_id;
         let moved =
-            tag::put_staged(adapters.store.as_ref(), &image.verified, pipeline, delivery.policy, now).await?;
+            tag::put_staged(adapters.store.as_ref(), &image.verified, pipeline, delivery.policy, now)
+                .await
+                .map_err(at_the_tags)?;
         log.line(format!("tag     {}:staged  {}", image.verified.repository(), moved.describe()));
         delivered.push(image.into_delivered(&version, moved, started.elapsed()));
     }
@@ -133,6 +135,26 @@ pub async fn deliver(
         log.line("the job was cancelled after the version tag was written: both tags are complete");
     }
     Ok(delivered)
+}
+
+/// Says what a failure of the runner's side means for whoever waits for the image.
+fn before_the_tags(failure: Failure) -> Failure {
+    match failure.kind() {
+        FailureKind::System => failure.note(
+            "runner problem, not your script: nothing is tagged, and a retry of the job goes on with what is stored",
+        ),
+        _ => failure,
+    }
+}
+
+/// From the commit point on nobody can tell which of the tags stand; those that do are complete.
+fn at_the_tags(failure: Failure) -> Failure {
+    match failure.kind() {
+        FailureKind::System => failure.note(
+            "runner problem, not your script: the image and its evidence are complete, and a retry of the job sets the tags that are absent",
+        ),
+        _ => failure,
+    }
 }
 
 /// An image that is published and verified, and named by no tag of ours yet.

@@ -7,7 +7,11 @@ mod faulty_registry;
 mod site;
 mod support;
 
+#[path = "faults/failing.rs"]
+mod failing;
 #[path = "faults/killed.rs"]
 mod killed;
+#[path = "faults/layout.rs"]
+mod layout;
 #[path = "faults/proxy.rs"]
 mod proxy;

@@ -137,14 +137,19 @@ async fn put(store: &dyn ImageStore, image: &VerifiedImage, tag: &Tag) -> Outcom
     let found = store.manifest(image.repository(), &ManifestReference::Tag(tag.clone())).await?;
     match found {
         Some(found) if found.digest == *image.digest() => Ok(()),
-        found => {
-            Err(Failure::system(format!("cannot tag `{}:{tag}`: the tag did not stay", image.repository()))
-                .because(format!(
-                    "expected {}, found {}",
-                    image.digest(),
-                    found.map_or_else(|| "nothing".to_owned(), |found| found.digest.to_string())
-                ))
-                .hint("somebody else writes this tag; retry the job once that has stopped"))
-        }
+        found => Err(did_not_stay(store, image, tag, found.map(|found| found.digest))),
+    }
+}
+
+fn did_not_stay(store: &dyn ImageStore, image: &VerifiedImage, tag: &Tag, found: Option<Digest>) -> Failure {
+    let what = format!("cannot tag `{}:{tag}`: the tag did not stay", image.repository());
+    let failure = Failure::system(what);
+    match found {
+        Some(found) => failure
+            .because(format!("expected {}, found {found}", image.digest()))
+            .hint("somebody else writes this tag; retry the job once that has stopped"),
+        None => failure
+            .because(format!("`{}` accepted the tag, and a moment later had no such tag", store.place()))
+            .hint("see the registry's own log for this tag: something removes it, or several instances behind one name do not share their storage"),
     }
 }

@@ -73,7 +73,8 @@ fn a_delivery_killed_at_each_kind_of_write_leaves_no_tag_without_evidence() {
         killed(&faulty, &point, faulty.hold(*side, move |seen| *seen == target));
     }
     retried(&faulty, "after all of them");
-    insta::assert_debug_snapshot!("writes_of_a_delivery", writes);
+    let writes: Vec<String> = writes.iter().map(|write| format!("{write:?}")).collect();
+    insta::assert_snapshot!("writes_of_a_delivery", writes.join("\n"));
 }
 
 #[test]

@@ -35,10 +35,11 @@ type Rule = Box<dyn FnMut(&Request, Option<&Write>) -> Answer + Send>;
 /// Reads the writes of one job as they come by.
 #[derive(Default)]
 struct Reader {
-    image: bool,
+    image: Option<String>,
     signed: bool,
     attested: bool,
-    bundles: usize,
+    /// Their digests in order: a repeated write is the same write.
+    bundles: Vec<String>,
 }
 
 impl Reader {
@@ -47,11 +48,11 @@ impl Reader {
             return None;
         }
         let Some((_, reference)) = request.target.split_once("/manifests/") else {
-            return Some(Write::Blob(match (self.image, self.attested, self.signed) {
-                (false, _, _) => "the image",
-                (true, false, _) => "the attestations",
-                (true, true, false) => "bundles and signature",
-                (true, true, true) => "the signature's bundle",
+            return Some(Write::Blob(match (&self.image, self.attested, self.signed) {
+                (None, _, _) => "the image",
+                (Some(_), false, _) => "the attestations",
+                (Some(_), true, false) => "bundles and signature",
+                (Some(_), true, true) => "the signature's bundle",
             }));
         };
         Some(match reference {
@@ -64,15 +65,20 @@ impl Reader {
                 self.signed = true;
                 Write::Signature
             }
-            tag if tag.starts_with("sha256-") => Write::Referrers(self.bundles),
-            digest if digest.starts_with("sha256:") && !self.image => {
-                self.image = true;
-                Write::Manifest
-            }
-            digest if digest.starts_with("sha256:") => {
-                self.bundles += 1;
-                Write::Bundle(self.bundles)
-            }
+            tag if tag.starts_with("sha256-") => Write::Referrers(self.bundles.len()),
+            digest if digest.starts_with("sha256:") => match &self.image {
+                Some(image) if image != digest => {
+                    if !self.bundles.iter().any(|known| known == digest) {
+                        self.bundles.push(digest.to_owned());
+                    }
+                    let number = self.bundles.iter().position(|known| known == digest);
+                    Write::Bundle(number.expect("it was just pushed") + 1)
+                }
+                _ => {
+                    self.image = Some(digest.to_owned());
+                    Write::Manifest
+                }
+            },
             _ => Write::VersionTag,
         })
     }
@@ -82,13 +88,21 @@ impl Reader {
 struct Behaviour {
     reader: Reader,
     writes: Vec<Write>,
+    /// What was not passed on as it is.
+    refused: Vec<String>,
     rule: Rule,
+}
+
+impl Behaviour {
+    fn new(rule: Rule) -> Self {
+        Self { reader: Reader::default(), writes: Vec::new(), refused: Vec::new(), rule }
+    }
 }
 
 /// A site whose registry misbehaves as told.
 pub struct FaultySite {
     pub site: Site,
-    pub proxy: FaultyRegistry,
+    _proxy: FaultyRegistry,
     behaviour: Arc<Mutex<Behaviour>>,
     registry: Registry,
 }
@@ -96,24 +110,26 @@ pub struct FaultySite {
 impl FaultySite {
     pub fn new() -> Self {
         let registry = Registry::start(Kind::PlainOpen);
-        let behaviour =
-            Behaviour { reader: Reader::default(), writes: Vec::new(), rule: Box::new(|_, _| Answer::Forward) };
-        let behaviour = Arc::new(Mutex::new(behaviour));
+        let behaviour = Arc::new(Mutex::new(Behaviour::new(Box::new(|_, _| Answer::Forward))));
         let shared = Arc::clone(&behaviour);
         let proxy = FaultyRegistry::start(Some(&registry.host), move |request, _| {
             let mut behaviour = shared.lock().expect("no rule panicked");
             let write = behaviour.reader.read(request);
             behaviour.writes.extend(write.clone());
-            (behaviour.rule)(request, write.as_ref())
+            let answer = (behaviour.rule)(request, write.as_ref());
+            if !matches!(answer, Answer::Forward) {
+                behaviour.refused.push(format!("{} {}", request.method, request.target));
+            }
+            answer
         });
         let site = Site::new(Place::Address(proxy.host.clone()));
-        Self { site, proxy, behaviour, registry }
+        Self { site, _proxy: proxy, behaviour, registry }
     }
 
     /// Sets what the next job's requests are answered, and begins to read its writes anew.
     pub fn behave(&self, rule: impl FnMut(&Request, Option<&Write>) -> Answer + Send + 'static) {
         let mut behaviour = self.behaviour.lock().expect("no rule panicked");
-        *behaviour = Behaviour { reader: Reader::default(), writes: Vec::new(), rule: Box::new(rule) };
+        *behaviour = Behaviour::new(Box::new(rule));
     }
 
     /// Passes everything on from now on.
@@ -140,6 +156,14 @@ impl FaultySite {
     /// Returns the writes since the last change of behaviour.
     pub fn writes(&self) -> Vec<Write> {
         self.behaviour.lock().expect("no rule panicked").writes.clone()
+    }
+
+    /// Returns how often the request was sent that was refused most often.
+    pub fn most_refused(&self) -> usize {
+        let behaviour = self.behaviour.lock().expect("no rule panicked");
+        let refused = &behaviour.refused;
+        let times = |one: &String| refused.iter().filter(|other| *other == one).count();
+        refused.iter().map(times).max().unwrap_or(0)
     }
 
     /// Forgets everything that was ever pushed.

@@ -1,5 +1,7 @@
 //! A registry that misbehaves on command, alone or before a real one, and notes what it was asked.
 
+#![allow(dead_code, reason = "each test binary uses its own part, so `expect` cannot hold in all of them")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};

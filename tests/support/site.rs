@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::support::git_repository::GitRepository;
 use crate::support::gitlab::{JobPayload, Project};
-use crate::support::runner::{JobOutcome, JobState};
+use crate::support::runner::{CallEnd, JobOutcome, JobState};
 use crate::support::staging::{Host, Place, REPOSITORY, airlock, left_in_engine, text};
 
 /// A host with one project; its image is `FROM scratch`, so that nothing large is read or sent.
@@ -99,6 +99,7 @@ impl Site {
 
 /// Checks that the job ended as a failure of the runner's side, which GitLab may retry.
 pub fn assert_system_failure(outcome: &JobOutcome) {
+    assert_eq!(outcome.call("build_script").end, CallEnd::Exited(2), "{}", outcome.trace);
     match &outcome.state {
         JobState::Failed { reason, .. } if reason == "runner_system_failure" => {}
         state => panic!("expected a system failure, found {state:?}\n{}", outcome.trace),
