@@ -113,6 +113,12 @@ pub async fn deliver(
     }
     let _section = log.section("tag", "Tags: the version, then :staged");
     cancel.or("nothing is tagged", confirm(adapters, delivery, log)).await.map_err(before_the_tags)?;
+    let _turn = cancel.or("nothing is tagged", tag::TagLock::acquire(delivery.state_dir)).await?;
+    for image in &mut ready {
+        // Somebody may have published this version since we looked.
+        let looking = image.look_again(adapters, delivery, &version, log);
+        cancel.or("nothing is tagged", looking).await.map_err(before_the_tags)?;
+    }
 
     // The commit point: from the first version tag on a stop is noted and the writes are finished.
     let started = Instant::now();
@@ -124,10 +130,9 @@ pub async fn deliver(
     for image in ready {
         let now = OffsetDateTime::now_utc();
         let pipeline = delivery.facts.pipeline_id;
-        let moved =
-            tag::put_staged(adapters.store.as_ref(), &image.verified, pipeline, delivery.policy, now)
-                .await
-                .map_err(at_the_tags)?;
+        let moved = tag::put_staged(adapters.store.as_ref(), &image.verified, pipeline, delivery.policy, now)
+            .await
+            .map_err(at_the_tags)?;
         log.line(format!("tag     {}:staged  {}", image.verified.repository(), moved.describe()));
         delivered.push(image.into_delivered(&version, moved, started.elapsed()));
     }
@@ -167,6 +172,27 @@ struct Ready {
 }
 
 impl Ready {
+    async fn look_again(
+        &mut self,
+        adapters: &Adapters<'_>,
+        delivery: &Delivery<'_>,
+        version: &Tag,
+        log: &JobLog,
+    ) -> Outcome<()> {
+        let (store, ours) = (adapters.store.as_ref(), &self.verified);
+        let (repository, commit) = (ours.repository(), delivery.tree.commit().id());
+        let now = OffsetDateTime::now_utc();
+        let digest = ours.digest();
+        let seen =
+            tag::look_at_version(store, repository, version, digest, &commit, delivery.policy, now).await?;
+        if let tag::VersionTag::Taken(theirs) = seen {
+            let (manifest, config) = (&ours.manifest().bytes, ours.config());
+            self.not_reproducible = Some(keep(&theirs, manifest, config, log));
+            self.verified = *theirs;
+        }
+        Ok(())
+    }
+
     fn into_delivered(self, version: &Tag, staged: tag::ChannelMove, tagging: Duration) -> DeliveredImage {
         let verdict = self.verified.verdict();
         let mut times = self.times;
@@ -261,17 +287,7 @@ async fn publish(
     let packages = described.inventory.package_count();
     let bytes = described.image.layers.iter().map(|layer| layer.size).sum();
     if let tag::VersionTag::Taken(theirs) = seen {
-        let difference = first_difference(
-            &described.image.manifest,
-            &described.image.config,
-            &theirs.manifest().bytes,
-            theirs.config(),
-        );
-        log.line(format!("not reproducible: first difference {difference}"));
-        log.line(format!(
-            "kept    {}: published earlier from this very commit, its evidence is complete",
-            theirs.digest()
-        ));
+        let difference = keep(&theirs, &described.image.manifest, &described.image.config, log);
         return Ok(Ready { verified: *theirs, packages, bytes, not_reproducible: Some(difference), times });
     }
 
@@ -316,6 +332,17 @@ async fn publish(
     lap("verify", &mut times);
     remember_layers(delivery.state_dir, &described);
     Ok(Ready { verified, packages, bytes, not_reproducible: None, times })
+}
+
+/// Says that an earlier image of the commit stays, and returns in what ours differs.
+fn keep(theirs: &VerifiedImage, our_manifest: &[u8], our_config: &[u8], log: &JobLog) -> String {
+    let difference = first_difference(our_manifest, our_config, &theirs.manifest().bytes, theirs.config());
+    log.line(format!("not reproducible: first difference {difference}"));
+    log.line(format!(
+        "kept    {}: published earlier from this very commit, its evidence is complete",
+        theirs.digest()
+    ));
+    difference
 }
 
 fn remember_layers(state_dir: &Path, described: &documents::DescribedImage) {

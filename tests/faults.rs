@@ -1,6 +1,8 @@
 //! What a delivery leaves when it is interrupted or its store fails: no tag without complete evidence,
 //! nothing on the host, and a retry that ends green (design §4, threats A7 and F12).
 
+#[path = "reproducible/components.rs"]
+mod components;
 #[path = "support/faulty_registry.rs"]
 mod faulty_registry;
 #[path = "support/site.rs"]
@@ -15,3 +17,5 @@ mod killed;
 mod layout;
 #[path = "faults/proxy.rs"]
 mod proxy;
+#[path = "faults/raced.rs"]
+mod raced;

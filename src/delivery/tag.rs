@@ -3,6 +3,10 @@
 //! A registry cannot compare and swap: each tag is read before and after it is written. A tag is only
 //! ever put on a [`VerifiedImage`], so a tag names only a digest whose evidence is complete.
 
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::time::Duration;
+
 use time::OffsetDateTime;
 
 use crate::delivery::verify::{Completeness, VerifiedImage, verify};
@@ -13,6 +17,34 @@ use crate::domain::image::{Repository, Tag};
 use crate::domain::trust::{Channel, TrustPolicy};
 use crate::failure::{Failure, Outcome};
 use crate::registry::{ImageStore, ManifestReference};
+
+/// How often a delivery that waits for another one's tags looks again.
+const TURN: Duration = Duration::from_millis(50);
+
+/// The right to set tags: one delivery at a time on a host. Given back when dropped or when the process
+/// ends. Deliveries of other hosts are met by the looks before and after each write alone.
+#[derive(Debug)]
+pub struct TagLock {
+    _file: File,
+}
+
+impl TagLock {
+    /// Waits for its turn.
+    pub async fn acquire(state_dir: &Path) -> Outcome<Self> {
+        let path = state_dir.join("tags.lock");
+        let failed = |error: std::io::Error| {
+            Failure::system(format!("cannot lock `{}`", path.display())).because(error)
+        };
+        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(TryLockError::WouldBlock) => tokio::time::sleep(TURN).await,
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            }
+        }
+    }
+}
 
 /// What already stands under a version tag.
 pub enum VersionTag {
@@ -41,7 +73,8 @@ pub async fn look_at_version(
     let taken = |why: String| {
         Failure::refused_to_publish(format!("cannot publish `{repository}:{tag}`: the version exists"))
             .because(why)
-            .hint("a version is never moved; raise the version or push a new commit")
+            .hint("a version is never moved; a new commit gets one of its own")
+            .hint("for the registry's administrator: no job of this commit put the tag there; see who may write it")
     };
     let reference = ManifestReference::Digest(found.digest.clone());
     match verify(store, repository, &reference, policy, Channel::Staged, Completeness::BothFormats, now).await

@@ -3,8 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::components::component;
 use crate::proxy::{FaultySite, Side, Write};
 use crate::support::runner::{CallEnd, JobOutcome};
+use crate::support::staging::REPOSITORY;
+
+/// Where a component's second image is kept.
+const SECOND: &str = "acme/billing/worker";
 
 /// Returns one write of each kind that a delivery makes, in order, and the tags on both sides.
 fn kinds(writes: &[Write]) -> Vec<(Write, Side)> {
@@ -42,8 +47,10 @@ fn killed(faulty: &FaultySite, point: &str, flag: Arc<AtomicBool>) -> JobOutcome
     assert_eq!(outcome.call("build_script").end, CallEnd::Signaled(9), "{point}\n{}", outcome.trace);
     faulty.behave_well();
     site.assert_nothing_left(id);
-    for tag in faulty.image_tags() {
-        site.complete_digest(&tag);
+    for repository in [REPOSITORY, SECOND] {
+        for tag in faulty.image_tags_in(repository) {
+            site.complete_digest_in(repository, &tag);
+        }
     }
     outcome
 }
@@ -96,5 +103,49 @@ fn every_single_write_may_be_the_last() {
             killed(&faulty, &point, flag);
             retried(&faulty, &point);
         }
+    }
+}
+
+#[test]
+fn all_images_of_a_component_are_published_before_the_first_staged_moves() {
+    let manifest = "schema = 1\n[[image]]\nrepository = \"billing\"\n[[image]]\nrepository = \"billing/worker\"\n\
+                    dockerfile = \"worker.Dockerfile\"\n";
+    let two = component(&[
+        ("airlock.toml", manifest),
+        ("Dockerfile", "FROM scratch\nCOPY VERSION /service\n"),
+        ("worker.Dockerfile", "FROM scratch\nCOPY VERSION /worker\n"),
+    ]);
+    let listed = "repositories = [\"billing\", \"billing/worker\"]";
+    let faulty = FaultySite::with(two, |settings| settings.replace("repositories = [\"billing\"]", listed));
+    let tags = |faulty: &FaultySite| [REPOSITORY, SECOND].map(|repository| faulty.image_tags_in(repository));
+
+    // Between the two version tags: the second image is as complete as the first, only unnamed.
+    let mut versions = 0;
+    let flag = faulty.hold(Side::Before, move |write| {
+        versions += usize::from(*write == Write::VersionTag);
+        versions == 2
+    });
+    killed(&faulty, "before the second version tag", flag);
+    let [first, second] = tags(&faulty);
+    assert_eq!((first.len(), second.len()), (1, 0), "{first:?} {second:?}");
+
+    let flag = faulty.hold(Side::Before, |write| *write == Write::Staged);
+    killed(&faulty, "before the first `:staged`", flag);
+    let [first, second] = tags(&faulty);
+    assert_eq!(first, second, "one version for both");
+    assert!(first.len() == 1 && !first.contains(&"staged".to_owned()), "{first:?}");
+
+    let flag = faulty.hold(Side::After, |write| *write == Write::Staged);
+    killed(&faulty, "after the first `:staged`", flag);
+    let [first, second] = tags(&faulty);
+    assert_eq!((first.len(), second.len()), (2, 1), "{first:?} {second:?}");
+
+    faulty.site.run(7).expect_success();
+    let [first, second] = tags(&faulty);
+    assert_eq!((first.len(), &first), (2, &second));
+    for repository in [REPOSITORY, SECOND] {
+        let named: Vec<String> =
+            first.iter().map(|tag| faulty.site.complete_digest_in(repository, tag)).collect();
+        assert_eq!(named[0], named[1], "{repository}");
     }
 }

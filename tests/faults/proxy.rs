@@ -1,10 +1,12 @@
 //! A real registry behind a proxy that knows which write of a delivery it sees.
 
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use crate::faulty_registry::{Answer, FaultyRegistry, Request};
-use crate::site::Site;
+use crate::site::{Site, tiny_component};
+use crate::support::git_repository::GitRepository;
 use crate::support::registry::{Kind, Registry};
 use crate::support::staging::{Place, REPOSITORY};
 
@@ -109,6 +111,11 @@ pub struct FaultySite {
 
 impl FaultySite {
     pub fn new() -> Self {
+        Self::with(tiny_component(), |settings| settings)
+    }
+
+    /// Sets it up with a component and changed settings.
+    pub fn with(repository: GitRepository, change: impl FnOnce(String) -> String) -> Self {
         let registry = Registry::start(Kind::PlainOpen);
         let behaviour = Arc::new(Mutex::new(Behaviour::new(Box::new(|_, _| Answer::Forward))));
         let shared = Arc::clone(&behaviour);
@@ -122,7 +129,7 @@ impl FaultySite {
             }
             answer
         });
-        let site = Site::new(Place::Address(proxy.host.clone()));
+        let site = Site::with(Place::Address(proxy.host.clone()), repository, change);
         Self { site, _proxy: proxy, behaviour, registry }
     }
 
@@ -173,11 +180,20 @@ impl FaultySite {
 
     /// Returns the version and channel tags as they are on the registry's disk.
     pub fn image_tags(&self) -> Vec<String> {
-        let tags = format!("docker/registry/v2/repositories/{REPOSITORY}/_manifests/tags");
-        let Ok(entries) = std::fs::read_dir(self.registry.storage.join(tags)) else { return Vec::new() };
+        self.image_tags_in(REPOSITORY)
+    }
+
+    /// Returns the same for any repository.
+    pub fn image_tags_in(&self, repository: &str) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(self.tags_folder(repository)) else { return Vec::new() };
         let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
         let mut names: Vec<String> = names.filter(|tag| !tag.starts_with("sha256-")).collect();
         names.sort();
         names
+    }
+
+    /// Returns the folder of the registry's disk with one folder for each tag.
+    pub fn tags_folder(&self, repository: &str) -> PathBuf {
+        self.registry.storage.join(format!("docker/registry/v2/repositories/{repository}/_manifests/tags"))
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! The invariant of a store stands here: a tag names only a digest whose evidence is complete.
 
+#![allow(dead_code, reason = "each test binary uses its own part, so `expect` cannot hold in all of them")]
+
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -70,7 +72,12 @@ impl Site {
 
     /// Returns the digest that a tag names once its evidence proved complete in both forms.
     pub fn complete_digest(&self, tag: &str) -> String {
-        let output = self.verify(&format!("{REPOSITORY}:{tag}"), &["--json"]);
+        self.complete_digest_in(REPOSITORY, tag)
+    }
+
+    /// Returns the same for a tag of any repository.
+    pub fn complete_digest_in(&self, repository: &str, tag: &str) -> String {
+        let output = self.verify(&format!("{repository}:{tag}"), &["--json"]);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "the tag `{tag}` names an image that is not verified:\n{said}");
         let report: Value = serde_json::from_slice(&output.stdout).expect("a report in JSON");
@@ -106,11 +113,12 @@ pub fn assert_system_failure(outcome: &JobOutcome) {
     }
 }
 
-/// Returns the failure's own lines of a job's log: from `error:` to the last of its hints and notes.
+/// Returns the failure's own lines of a job's log; other lines may stand between them.
 pub fn failure_in(trace: &str) -> String {
-    let lines = trace.lines().skip_while(|line| !line.contains("error:"));
-    let belongs = |line: &&str| !line.starts_with("section_") && !line.contains("ERROR: Job failed");
-    lines.take_while(belongs).map(str::trim_end).collect::<Vec<_>>().join("\n").trim_end().to_owned()
+    let starts = ["error: ", "caused by: ", "hint: ", "note: ", "           "];
+    let lines = trace.lines().skip_while(|line| !line.starts_with("error: "));
+    let own = lines.filter(|line| starts.iter().any(|start| line.starts_with(start)));
+    own.collect::<Vec<_>>().join("\n")
 }
 
 /// A component whose image has no base: two layers of a few bytes.
