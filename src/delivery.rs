@@ -10,6 +10,7 @@ pub mod describe;
 pub mod documents;
 pub mod heartbeat;
 pub mod layer_cache;
+pub mod lock;
 pub mod provenance;
 pub mod pull;
 pub mod push;
@@ -28,6 +29,7 @@ use crate::delivery::commit::CommitTree;
 use crate::delivery::describe::{ImageLabels, first_difference};
 use crate::delivery::heartbeat::beating;
 use crate::delivery::layer_cache::{CachedLayer, LayerCache};
+use crate::delivery::lock::DeliveryLock;
 use crate::delivery::sign::EvidenceInput;
 use crate::delivery::verify::{Completeness, VerifiedImage};
 use crate::domain::component::ComponentManifest;
@@ -40,7 +42,7 @@ use crate::domain::job::{JobFacts, PublishRule};
 use crate::domain::test_report::TestReport;
 use crate::domain::trust::{Channel, TrustPolicy};
 use crate::engine::{Engine, Labels};
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, FailureKind, Outcome};
 use crate::gitlab::api::GitLabApi;
 use crate::job_log::JobLog;
 use crate::keys::Signer;
@@ -114,15 +116,21 @@ pub async fn deliver(
     cancel: &Cancel,
 ) -> Outcome<Vec<DeliveredImage>> {
     let version = version(delivery)?;
-    let locking = one_at_a_time(delivery, log);
-    let _lock = cancel.or("nothing is tagged", locking).await?;
+    let turn = DeliveryLock::acquire(delivery.state_dir, delivery.facts.project_id);
+    let turn = beating(log, "another delivery of this project goes on here", turn);
+    let _turn = cancel.or(STOPPED, turn).await?;
     let mut ready = Vec::new();
     for plan in plans {
         let publishing = publish(adapters, delivery, plan, &version, log);
-        ready.push(cancel.or(STOPPED, publishing).await?);
+        ready.push(cancel.or(STOPPED, publishing).await.map_err(before_the_tags)?);
     }
     let _section = log.section("tag", "Tags: the version, then :staged");
-    cancel.or(STOPPED, confirm(adapters, delivery, log)).await?;
+    cancel.or(STOPPED, confirm(adapters, delivery, log)).await.map_err(before_the_tags)?;
+    for image in &mut ready {
+        // Another host may have published this version since we looked.
+        let looking = image.look_again(adapters, delivery, &version, log);
+        cancel.or(STOPPED, looking).await.map_err(before_the_tags)?;
+    }
 
     // The commit point: from the first version tag on a stop is noted and the writes are finished.
     let started = Instant::now();
@@ -145,35 +153,20 @@ async fn write_tags(
     started: Instant,
 ) -> Outcome<Vec<DeliveredImage>> {
     for image in &ready {
-        tag::put_version(adapters.store.as_ref(), &image.verified, version).await?;
+        tag::put_version(adapters.store.as_ref(), &image.verified, version).await.map_err(at_the_tags)?;
         log.line(format!("tag     {}:{version}", image.verified.repository()));
     }
     let mut delivered = Vec::new();
     for image in ready {
         let now = OffsetDateTime::now_utc();
         let pipeline = delivery.facts.pipeline_id;
-        let moved =
-            tag::put_staged(adapters.store.as_ref(), &image.verified, pipeline, delivery.policy, now).await?;
+        let moved = tag::put_staged(adapters.store.as_ref(), &image.verified, pipeline, delivery.policy, now)
+            .await
+            .map_err(at_the_tags)?;
         log.line(format!("tag     {}:staged  {}", image.verified.repository(), moved.describe()));
         delivered.push(image.into_delivered(version, moved, started.elapsed()));
     }
     Ok(delivered)
-}
-
-/// Waits until no other delivery of this project goes on here: evidence tags are read, extended and
-/// written back, which a registry cannot do in one step.
-async fn one_at_a_time(delivery: &Delivery<'_>, log: &JobLog) -> Outcome<std::fs::File> {
-    let path = delivery.state_dir.join(format!("delivery-{}.lock", delivery.facts.project_id));
-    let failure = |error: std::io::Error| {
-        Failure::system("cannot take the delivery's lock in the state directory").because(error)
-    };
-    let file =
-        std::fs::File::options().create(true).truncate(false).write(true).open(path).map_err(failure)?;
-    let waiting = tokio::task::spawn_blocking(move || file.lock().map(|()| file));
-    beating(log, "another delivery of this project goes on here", waiting)
-        .await
-        .map_err(|e| Failure::internal("waiting for a lock broke off").because(e))?
-        .map_err(failure)
 }
 
 /// Says at once that a cancel was heard, since the writes after the commit point may take a while.
@@ -181,6 +174,26 @@ async fn note_cancel(cancel: &Cancel, log: &JobLog) -> std::convert::Infallible 
     cancel.cancelled().await;
     log.line("cancel noted: too late to stop, the tags are being written; they are finished first");
     std::future::pending().await
+}
+
+/// Says what a failure of the runner's side means for whoever waits for the image.
+fn before_the_tags(failure: Failure) -> Failure {
+    match failure.kind() {
+        FailureKind::System => failure.note(
+            "runner problem, not your script: nothing is tagged, and a retry of the job goes on with what is stored",
+        ),
+        _ => failure,
+    }
+}
+
+/// From the commit point on nobody can tell which of the tags stand; those that do are complete.
+fn at_the_tags(failure: Failure) -> Failure {
+    match failure.kind() {
+        FailureKind::System => failure.note(
+            "runner problem, not your script: the image and its evidence are complete, and a retry of the job sets the tags that are absent",
+        ),
+        _ => failure,
+    }
 }
 
 /// An image that is published and verified, and named by no tag of ours yet.
@@ -193,6 +206,27 @@ struct Ready {
 }
 
 impl Ready {
+    async fn look_again(
+        &mut self,
+        adapters: &Adapters<'_>,
+        delivery: &Delivery<'_>,
+        version: &Tag,
+        log: &JobLog,
+    ) -> Outcome<()> {
+        let (store, ours) = (adapters.store.as_ref(), &self.verified);
+        let (repository, commit) = (ours.repository(), delivery.tree.commit().id());
+        let now = OffsetDateTime::now_utc();
+        let digest = ours.digest();
+        let seen =
+            tag::look_at_version(store, repository, version, digest, &commit, delivery.policy, now).await?;
+        if let tag::VersionTag::Taken(theirs) = seen {
+            let (manifest, config) = (&ours.manifest().bytes, ours.config());
+            self.not_reproducible = Some(keep(&theirs, manifest, config, log));
+            self.verified = *theirs;
+        }
+        Ok(())
+    }
+
     fn into_delivered(self, version: &Tag, staged: tag::ChannelMove, tagging: Duration) -> DeliveredImage {
         let verdict = self.verified.verdict();
         let mut times = self.times;
@@ -283,17 +317,7 @@ async fn publish(
     let packages = described.inventory.package_count();
     let bytes = described.image.layers.iter().map(|layer| layer.size).sum();
     if let tag::VersionTag::Taken(theirs) = seen {
-        let difference = first_difference(
-            &described.image.manifest,
-            &described.image.config,
-            &theirs.manifest().bytes,
-            theirs.config(),
-        );
-        log.line(format!("not reproducible: first difference {difference}"));
-        log.line(format!(
-            "kept    {}: published earlier from this very commit, its evidence is complete",
-            theirs.digest()
-        ));
+        let difference = keep(&theirs, &described.image.manifest, &described.image.config, log);
         return Ok(Ready { verified: *theirs, packages, bytes, not_reproducible: Some(difference), times });
     }
 
@@ -339,6 +363,17 @@ async fn publish(
     lap("verify", &mut times);
     remember_layers(delivery.state_dir, &described);
     Ok(Ready { verified, packages, bytes, not_reproducible: None, times })
+}
+
+/// Says that an earlier image of the commit stays, and returns in what ours differs.
+fn keep(theirs: &VerifiedImage, our_manifest: &[u8], our_config: &[u8], log: &JobLog) -> String {
+    let difference = first_difference(our_manifest, our_config, &theirs.manifest().bytes, theirs.config());
+    log.line(format!("not reproducible: first difference {difference}"));
+    log.line(format!(
+        "kept    {}: published earlier from this very commit, its evidence is complete",
+        theirs.digest()
+    ));
+    difference
 }
 
 fn remember_layers(state_dir: &Path, described: &documents::DescribedImage) {

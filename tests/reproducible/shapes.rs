@@ -1,0 +1,1 @@
+//! Shapes of components: several images, a target, other contexts, no base, a large file.
