@@ -166,16 +166,7 @@ impl GitLabApi {
     async fn current_job(&self) -> Result<CurrentJob, Answer> {
         let client = self.client().await?;
         let endpoint = gitlab::api::job::Job::builder().build().map_err(|e| Answer::Final(e.to_string()))?;
-        endpoint.query_async(&client).await.map_err(|error| match &error {
-            gitlab::api::ApiError::GitlabWithStatus { status, .. }
-            | gitlab::api::ApiError::GitlabObjectWithStatus { status, .. }
-            | gitlab::api::ApiError::GitlabUnrecognizedWithStatus { status, .. }
-                if status.is_client_error() && status.as_u16() != 429 =>
-            {
-                Answer::Final(format!("answer {status}"))
-            }
-            _ => Answer::Again(error.to_string()),
-        })
+        endpoint.query_async(&client).await.map_err(|error| Answer::of(&error))
     }
 
     async fn client(&self) -> Result<AsyncGitlab, Answer> {
@@ -192,7 +183,11 @@ impl GitLabApi {
             let bundle = CertificateBundle::pem_bundle(pem).map_err(|e| Answer::Final(e.to_string()))?;
             builder.cert_custom(bundle);
         }
-        builder.build_async().await.map_err(|e| Answer::Again(e.to_string()))
+        // The crate asks for the job once already here, so a final no may come here first.
+        builder.build_async().await.map_err(|error| match &error {
+            gitlab::GitlabError::Api { source } => Answer::of(source),
+            _ => Answer::Again(error.to_string()),
+        })
     }
 }
 
@@ -201,4 +196,20 @@ enum Answer {
     Final(String),
     /// GitLab, or the way to it, is in trouble.
     Again(String),
+}
+
+impl Answer {
+    fn of<E: std::error::Error + Send + Sync + 'static>(error: &gitlab::api::ApiError<E>) -> Self {
+        use gitlab::api::ApiError;
+        match error {
+            ApiError::GitlabWithStatus { status, .. }
+            | ApiError::GitlabObjectWithStatus { status, .. }
+            | ApiError::GitlabUnrecognizedWithStatus { status, .. }
+                if status.is_client_error() && status.as_u16() != 429 =>
+            {
+                Self::Final(format!("answer {status}"))
+            }
+            _ => Self::Again(error.to_string()),
+        }
+    }
 }
