@@ -2,7 +2,35 @@
 //!
 //! A registry cannot compare and swap: each tag is read before and after it is written. A tag is only
 //! ever put on a [`VerifiedImage`], so a tag names only a digest whose evidence is complete.
-
+//!
+//! An image that was published and not read back cannot be tagged:
+//!
+//! ```compile_fail,E0308
+//! # use airlock::delivery::{push::PublishedImage, tag::put_version, verify::VerifiedImage};
+//! # use airlock::{domain::image::Tag, registry::ImageStore};
+//! async fn tag(store: &dyn ImageStore, image: &PublishedImage, tag: &Tag) {
+//!     put_version(store, image, tag).await.unwrap();
+//! }
+//! ```
+//!
+//! Read back and verified, the same code compiles:
+//!
+//! ```no_run
+//! # use airlock::delivery::{push::PublishedImage, tag::put_version, verify::VerifiedImage};
+//! # use airlock::{domain::image::Tag, registry::ImageStore};
+//! async fn tag(store: &dyn ImageStore, image: &VerifiedImage, tag: &Tag) {
+//!     put_version(store, image, tag).await.unwrap();
+//! }
+//! ```
+//!
+//! Nothing else makes a verified image:
+//!
+//! ```compile_fail,E0451
+//! # use airlock::delivery::verify::VerifiedImage;
+//! fn claim(other: VerifiedImage) -> VerifiedImage {
+//!     VerifiedImage { tag: None, ..other }
+//! }
+//! ```
 
 use time::OffsetDateTime;
 
