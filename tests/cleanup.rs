@@ -224,7 +224,7 @@ fn the_sweep_removes_what_dead_jobs_left_and_keeps_a_live_job() {
     insta::assert_snapshot!("first_sweep", about(&String::from_utf8_lossy(&first.stdout), &names));
     insta::assert_snapshot!("first_sweep_error", said(&String::from_utf8_lossy(&first.stderr)));
     assert_eq!((left(&killed_key), left(&late_key).len()), (vec![], 1));
-    assert_eq!(host.jobs_in_state(), [live_key.clone()]);
+    assert_eq!(host.jobs_in_state(), std::slice::from_ref(&live_key));
 
     drop(holder);
     let second = sweep();

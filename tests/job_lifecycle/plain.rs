@@ -20,8 +20,9 @@ fn a_full_job_runs_every_step_in_the_sandbox_and_ends_green() {
             "echo \"airlock says: $(hostname), uid $(id -u), interfaces $(ls /sys/class/net | tr '\\n' ' ')\"",
             "test -f app.py",
             "(trap '' TERM; exec python3 -c 'import time; time.sleep(1000)' keeps-stdout) &",
+            "setsid python3 -c 'import time; time.sleep(1000)' stays-silent >/dev/null 2>&1 </dev/null &",
         ])
-        .step("release", &["echo \"children left: $(cat /proc/[0-9]*/cmdline | grep -c 'keeps-stdou[t]')\""])
+        .step("release", &["echo \"children left: $(cat /proc/[0-9]*/cmdline | grep -c -e 'keeps-stdou[t]' -e 'stays-silen[t]')\""])
         .after_script(&["echo after; exit 9"])
         .file_variable("SETTINGS", "a file's content")
         .masked_variable("PASSWORD", "s3cret-of-the-author");

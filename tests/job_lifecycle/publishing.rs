@@ -140,6 +140,7 @@ fn forged_variables_change_nothing_reports_come_back_and_no_secret_is_seen_anywh
 #[test]
 fn a_failing_test_keeps_its_code_but_for_the_numbers_that_are_airlocks_own() {
     let host = Host::with_layout();
+    let line = regex::Regex::new("script = .*").expect("a pattern");
     for (status, shown) in [(7, 7), (103, 1)] {
         let mut repository = GitRepository::create("staging");
         write_small_component(&repository);
@@ -147,7 +148,6 @@ fn a_failing_test_keeps_its_code_but_for_the_numbers_that_are_airlocks_own() {
         repository.write_executable("test.sh", format!("#!/bin/sh\nexit {status}\n"));
         repository.commit("a failing test");
         let settings = fs::read_to_string(&host.settings).expect("settings");
-        let line = regex::Regex::new("script = .*").expect("a pattern");
         fs::write(&host.settings, line.replace(&settings, "script = [\"./test.sh\"]").as_ref())
             .expect("a file");
         let project = host.serve(&repository);

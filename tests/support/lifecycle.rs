@@ -130,6 +130,15 @@ impl<'a> Stages<'a> {
     }
 }
 
+impl Drop for Stages<'_> {
+    fn drop(&mut self) {
+        // What a failed test leaves would stay for hours.
+        if std::thread::panicking() {
+            self.call(&["cleanup"], &[]);
+        }
+    }
+}
+
 /// Returns an output's exit code and both its streams as one text.
 pub fn shown(output: &Output) -> String {
     format!(
