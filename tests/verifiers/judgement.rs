@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use crate::mirror::{Entry, Mirror, SIGNATURE};
 use crate::published::{PUBLISHED, stored_blob, stored_manifests};
 use crate::support::registry::{Kind, Registry};
-use crate::support::staging::{REPOSITORY, airlock, redact, text, trust_policy};
-use crate::tools::{accepts, said};
+use crate::support::staging::{REPOSITORY, airlock, text, trust_policy};
+use crate::tools::{accepts, redacted, said};
 
 const TEST_RESULT: &str = "https://in-toto.io/attestation/test-result/v0.1";
 const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
@@ -23,7 +23,7 @@ const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 fn answers(name: &str, code: i32, output: &Output) {
     assert_eq!(output.status.code(), Some(code), "{name}: {}", said(output));
     assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{name}");
-    insta::assert_snapshot!(name, redact(&said(output)));
+    insta::assert_snapshot!(name, redacted(&said(output)));
 }
 
 /// The same question with `--json`: the same code, and the refusal as a document.
@@ -34,7 +34,7 @@ fn answers_as_json(name: &str, code: i32, output: &Output) {
         .unwrap_or_else(|e| panic!("{name}: {e}: {}", String::from_utf8_lossy(&output.stdout)));
     assert_eq!(document["exitCode"], code);
     let text = serde_json::to_string_pretty(&document).expect("JSON");
-    insta::assert_snapshot!(format!("{name}_as_json"), redact(&text));
+    insta::assert_snapshot!(format!("{name}_as_json"), redacted(&text));
 }
 
 fn trust() -> PathBuf {
@@ -53,7 +53,7 @@ fn what_was_published_is_verified() {
     let output = PUBLISHED.host.verify(&format!("{REPOSITORY}:staged"), &[]);
     accepts("airlock", &output);
     assert_eq!(said(&output), "");
-    insta::assert_snapshot!("verified", redact(&String::from_utf8_lossy(&output.stdout)));
+    insta::assert_snapshot!("verified", redacted(&String::from_utf8_lossy(&output.stdout)));
     let output = PUBLISHED.host.verify(&format!("{REPOSITORY}:staged"), &["--json"]);
     accepts("airlock", &output);
     let mut report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
@@ -61,7 +61,7 @@ fn what_was_published_is_verified() {
     report["provenance"]["job"] = "<job>".into();
     insta::assert_snapshot!(
         "verified_as_json",
-        redact(&serde_json::to_string_pretty(&report).expect("JSON"))
+        redacted(&serde_json::to_string_pretty(&report).expect("JSON"))
     );
 }
 
@@ -180,7 +180,7 @@ fn junk_beside_the_good_evidence_is_passed_over() {
     mirror.put_legacy(image, "sig", &signatures);
     let output = mirror.verify(&trust(), &mirror.name(image), &[]);
     accepts("airlock", &output);
-    insta::assert_snapshot!("verified_beside_junk", redact(&String::from_utf8_lossy(&output.stdout)));
+    insta::assert_snapshot!("verified_beside_junk", redacted(&String::from_utf8_lossy(&output.stdout)));
 }
 
 #[test]
@@ -214,7 +214,10 @@ fn ten_thousand_junk_referrers_cost_a_bounded_number_of_requests() {
     write(&tag.join("current/link"), digest.as_bytes());
     let output = mirror.verify(&trust(), &mirror.name(image), &[]);
     accepts("airlock", &output);
-    insta::assert_snapshot!("verified_among_ten_thousand", redact(&String::from_utf8_lossy(&output.stdout)));
+    insta::assert_snapshot!(
+        "verified_among_ten_thousand",
+        redacted(&String::from_utf8_lossy(&output.stdout))
+    );
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::fs;
 use std::process::{Command, Output};
 
 use crate::published::component_that_runs;
-use crate::support::staging::{AIRLOCK, Host, REPOSITORY, redact, text};
-use crate::tools::{accepts, said};
+use crate::support::staging::{AIRLOCK, Host, REPOSITORY, text};
+use crate::tools::{accepts, redacted, said};
 
 #[test]
 fn two_builds_without_a_cache_are_the_same_to_the_byte_and_a_layout_is_verified_like_a_registry() {
@@ -40,13 +40,13 @@ fn two_builds_without_a_cache_are_the_same_to_the_byte_and_a_layout_is_verified_
     let by_digest = format!("{REPOSITORY}@{}", digest(&first));
     let output = verify(&["--layout", "store", &by_digest]);
     accepts("by digest", &output);
-    insta::assert_snapshot!("a_layout_is_verified", redact(&String::from_utf8_lossy(&output.stdout)));
+    insta::assert_snapshot!("a_layout_is_verified", redacted(&String::from_utf8_lossy(&output.stdout)));
 
     let refused = |name: &str, code: i32, arguments: &[&str]| {
         let output = verify(arguments);
         assert_eq!(output.status.code(), Some(code), "{name}: {}", said(&output));
         assert_eq!(output.stdout, b"");
-        insta::assert_snapshot!(name, redact(&said(&output)));
+        insta::assert_snapshot!(name, redacted(&said(&output)));
     };
     refused("layout_is_absent", 2, &["--layout", "nowhere", &staged]);
     refused("layout_is_a_file", 2, &["--layout", "trust.toml", &staged]);

@@ -11,7 +11,7 @@ use airlock::registry::remote::{RemoteRegistry, RemoteSettings, RetryPolicy};
 use airlock::registry::{BlobContent, ImageStore, ManifestReference};
 use serde_json::{Value, json};
 
-use crate::published::{Image, PUBLISHED, stored_blob, stored_manifests, tagged};
+use crate::published::{Image, PUBLISHED, stored_blob, stored_manifests};
 use crate::support::registry::{Kind, Registry};
 use crate::support::staging::{REPOSITORY, airlock, text};
 use crate::tools::Verifier;
@@ -220,11 +220,6 @@ impl Mirror {
         fs::remove_file(&file).expect("the old file goes");
         fs::write(&file, content).expect("a new file");
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("a mode");
-    }
-
-    /// Returns the digest that a tag names.
-    pub fn tagged(&self, tag: &str) -> String {
-        tagged(&self.registry.storage, tag)
     }
 
     /// Returns a manifest by tag.

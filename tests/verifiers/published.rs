@@ -1,6 +1,5 @@
 //! The images of two staging jobs in a registry with TLS, shared by every test of this binary.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::LazyLock;
@@ -126,6 +125,7 @@ pub fn publish_head(host: &Host, repository: &GitRepository) -> Image {
 /// Ends the registry and removes its files once this process is gone, however it ended.
 ///
 /// A static is never dropped; a pipe that only this process holds open is closed by the kernel.
+#[expect(clippy::zombie_processes, reason = "it outlives this process on purpose")]
 fn end_with_this_process(registry: u32, files: &[&Path]) -> ChildStdin {
     let script = "trap '' INT TERM; cat >/dev/null; kill \"$1\"; shift; rm -rf -- \"$@\"";
     let mut command = Command::new("sh");
@@ -145,10 +145,4 @@ pub fn stored_blob(storage: &Path, digest: &str) -> PathBuf {
 /// Returns the directory of what a registry knows about the shared repository's manifests.
 pub fn stored_manifests(storage: &Path) -> PathBuf {
     storage.join("docker/registry/v2/repositories").join(REPOSITORY).join("_manifests")
-}
-
-/// Returns the digest that a tag names.
-pub fn tagged(storage: &Path, tag: &str) -> String {
-    let link = stored_manifests(storage).join("tags").join(tag).join("current/link");
-    fs::read_to_string(&link).unwrap_or_else(|e| panic!("{}: {e}", link.display()))
 }
