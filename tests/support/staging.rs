@@ -283,7 +283,7 @@ pub fn airlock(arguments: &[&str]) -> Output {
 pub fn redact(text: &str) -> String {
     let patterns: BTreeMap<&str, &str> = BTreeMap::from([
         (r"sha256:[0-9a-f]{64}", "sha256:<digest>"),
-        (r"sha256:[0-9a-f]{12}…", "sha256:<short>…"),
+        (r"sha256:[0-9a-f]{12}\b", "sha256:<short>"),
         (r"\b[0-9a-f]{40}\b", "<commit>"),
         (r"\.g[0-9a-f]{12}\b", ".g<commit>"),
         (r"\b20[0-9]{12}\b", "<time>"),
