@@ -66,7 +66,8 @@ fn finish(outcome: Outcome<()>) -> ExitCode {
 fn complain(failure: &str) {
     use std::io::Write;
     // A closed standard error must not turn into a panic; the exit code still tells.
-    let _ = writeln!(std::io::stderr(), "{failure}");
+    // One write: in a job's log standard output could otherwise come between the words.
+    let _ = std::io::stderr().write_all(format!("{failure}\n").as_bytes());
 }
 
 /// Writes data to standard output.

@@ -175,6 +175,11 @@ impl Failure {
         &self.causes
     }
 
+    /// Returns the next steps.
+    pub fn hints(&self) -> &[String] {
+        &self.hints
+    }
+
     /// Returns the exit code of a command-line verb.
     pub fn cli_exit_code(&self) -> u8 {
         match self.kind {

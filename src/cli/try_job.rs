@@ -10,7 +10,8 @@ use time::OffsetDateTime;
 
 use crate::cancel::Cancel;
 use crate::delivery::commit::CommitTree;
-use crate::delivery::heartbeat::heartbeat;
+use crate::delivery::heartbeat::beating;
+use crate::delivery::pull::host_credentials;
 use crate::delivery::{Adapters, Confirmation};
 use crate::domain::commit::ObjectId;
 use crate::domain::image::PinnedImage;
@@ -128,7 +129,7 @@ async fn in_directory(
         let limit = settings.sandbox.workspace_mib << 20;
         let (requests, answers) = (&mut objects.requests, &mut objects.answers);
         let fetch = async { Ok(CommitTree::fetch(commit, requests, answers, &work_dir, limit).await?) };
-        let tree = cancel.or("cannot take the commit", heartbeat(log, "reading", fetch)).await?;
+        let tree = cancel.or("cannot take the commit", beating(log, "reading", fetch)).await?;
         log.line(format!("commit  {commit}  recomputed from {} files", tree.len()));
         tree
     };
@@ -170,14 +171,16 @@ async fn in_directory(
     };
 
     let engine = Engine::connect(&settings.engine_socket).await?;
+    let place = &settings.store.place;
     let (resolved, helper) = cancel
         .or("cannot have the images", async {
-            let image = prepare::resolve(&engine, &image, None, log).await?;
-            Ok((image, prepare::resolve(&engine, &settings.helper.image, None, log).await?))
+            let helper = &settings.helper.image;
+            let image = prepare::resolve(&engine, &image, host_credentials(place, &image)?, log).await?;
+            Ok((image, prepare::resolve(&engine, helper, host_credentials(place, helper)?, log).await?))
         })
         .await?;
     let mask = |secret: &str| log.mask(secret);
-    let store = stores::open_store(&settings.store.place, &mask)?;
+    let store = stores::open_store(place, &mask)?;
     let keys = match &arguments.settings {
         Some(_) => local_keys::of_settings(settings, &mask)?,
         None => local_keys::throw_away(arguments.keys.as_deref(), settings)?,

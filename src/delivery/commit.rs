@@ -4,20 +4,24 @@
 //! The objects come over `git cat-file --batch`: no filters, no attributes, no working tree.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
 use crate::domain::commit::{
-    Commit, EntryMode, MAX_META_OBJECT_BYTES, ObjectError, ObjectId, ObjectKind, is_lfs_pointer, join,
-    parse_tree,
+    Commit, EntryMode, MAX_LINK_BYTES, MAX_META_OBJECT_BYTES, ObjectError, ObjectId, ObjectKind, check_link,
+    is_lfs_pointer, join, parse_tree,
 };
 use crate::failure::Failure;
 
 /// Most files and directories in one tree.
 const MAX_ENTRIES: usize = 200_000;
+/// Most bytes of all paths together: a few objects of a tree can unfold to any number of long paths.
+const MAX_PATH_BYTES: usize = 32 * 1024 * 1024;
 /// Deepest directory.
 const MAX_DEPTH: usize = 64;
 /// Requests in flight before their answers are read.
@@ -45,9 +49,14 @@ impl From<CommitError> for Failure {
                     .because(&error)
                     .hint("commit the files themselves, or take them from the base image")
             }
+            CommitError::Object(ObjectError::Link { .. } | ObjectError::LinkInstead { .. }) => {
+                Failure::refused_to_publish(what)
+                    .because(&error)
+                    .hint("commit a plain file in place of the link, or a link that stays in the repository")
+            }
             CommitError::Object(ObjectError::TooLarge { .. }) => Failure::refused_to_publish(what)
                 .because(&error)
-                .hint("keep large and generated files out of the repository, or ask the runner's administrator for a larger `sandbox.workspace_mib`"),
+                .hint("make the repository's tree smaller; where its files are truly needed, the runner's administrator can raise `sandbox.workspace_mib`"),
             CommitError::Object(_) => Failure::refused_to_publish(what)
                 .because(&error)
                 .hint("check the repository with `git fsck --strict`, mend the commit and push again"),
@@ -98,6 +107,7 @@ impl CommitTree {
         let mut files: Vec<(String, EntryMode, ObjectId)> = Vec::new();
         let mut level: Vec<(String, ObjectId)> = vec![(String::new(), commit.tree())];
         let mut count = 0;
+        let mut path_bytes = 0;
         for depth in 0.. {
             if level.is_empty() {
                 break;
@@ -124,6 +134,14 @@ impl CommitTree {
                             .into());
                         }
                         let path = join(path, &entry.name);
+                        path_bytes += path.len();
+                        if path_bytes > MAX_PATH_BYTES {
+                            return Err(ObjectError::TooLarge {
+                                what: "the sum of all paths in bytes",
+                                limit: MAX_PATH_BYTES as u64,
+                            }
+                            .into());
+                        }
                         match entry.mode {
                             EntryMode::Directory => next.push((path, entry.id)),
                             mode => files.push((path, mode, entry.id)),
@@ -147,19 +165,35 @@ impl CommitTree {
         for batch in wanted.chunks(BATCH) {
             objects.ask(batch.iter().map(|(id, _)| *id)).await?;
             for (id, path) in batch {
-                let size = objects.answer_blob(*id, path, limit.saturating_sub(written), &mut spool).await?;
+                let size = objects.answer_blob(*id, path, (written, limit), &mut spool).await?;
                 places.insert(*id, (written, size));
                 written += size;
             }
         }
-        let entries = files
+        let entries: BTreeMap<String, Entry> = files
             .into_iter()
             .map(|(path, mode, id)| {
                 let (offset, size) = places[&id];
                 (path, Entry { mode, offset, size })
             })
             .collect();
-        Ok(Self { commit, entries, spool })
+        let tree = Self { commit, entries, spool };
+        // One blob under many names is stored once here, but unfolds in the sandbox and in the build.
+        if tree.bytes() > limit {
+            return Err(ObjectError::TooLarge { what: "the sum of all files in bytes", limit }.into());
+        }
+        tree.check_links()?;
+        Ok(tree)
+    }
+
+    fn check_links(&self) -> Result<(), CommitError> {
+        for (path, entry) in self.entries.iter().filter(|(_, entry)| entry.mode == EntryMode::Symlink) {
+            if entry.size > MAX_LINK_BYTES as u64 {
+                check_link(path, &vec![b'a'; MAX_LINK_BYTES + 1])?;
+            }
+            check_link(path, &self.content(entry)?)?;
+        }
+        Ok(())
     }
 
     /// Returns the commit.
@@ -177,16 +211,22 @@ impl CommitTree {
         self.entries.is_empty()
     }
 
-    /// Returns the sum of all file sizes, in bytes.
+    /// Returns the sum of all file sizes, in bytes; a blob counts once for each of its names.
     pub fn bytes(&self) -> u64 {
-        self.entries.values().map(|entry| entry.size).sum()
+        self.entries.values().fold(0, |sum, entry| sum.saturating_add(entry.size))
     }
 
     /// Returns a regular file's content, at most `limit` bytes; `None` when there is no such file.
+    /// A path that is or leads through a symbolic link is an error, not an absent file: its author means
+    /// it to count, and it would count differently for whoever follows it.
     pub fn read(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, CommitError> {
-        let Some(entry) = self.entries.get(path).filter(|entry| entry.mode != EntryMode::Symlink) else {
-            return Ok(None);
-        };
+        let parents = path.match_indices('/').map(|(slash, _)| &path[..slash]);
+        for part in parents.chain([path]) {
+            if self.entries.get(part).is_some_and(|entry| entry.mode == EntryMode::Symlink) {
+                return Err(ObjectError::LinkInstead { path: crate::job_log::printable(path) }.into());
+            }
+        }
+        let Some(entry) = self.entries.get(path) else { return Ok(None) };
         if entry.size > limit {
             return Err(ObjectError::TooLarge { what: "the file", limit }.into());
         }
@@ -235,9 +275,13 @@ impl CommitTree {
             match entry.mode {
                 EntryMode::Symlink => {
                     let target = self.content(entry)?;
-                    let target = String::from_utf8_lossy(&target).into_owned();
+                    if target.is_empty() || target.len() > 4095 || target.contains(&0) {
+                        let why = "a link's target has 1 to 4095 bytes and no NUL";
+                        return Err(ObjectError::Path { path: path.clone(), why }.into());
+                    }
                     let mut header = self.header(owner, tar::EntryType::Symlink, 0o777, 0);
-                    tar.append_link(&mut header, &name, &target)?;
+                    // Byte for byte: a target need not be UTF-8.
+                    tar.append_link(&mut header, &name, OsStr::from_bytes(&target))?;
                 }
                 mode => {
                     let bits = if mode == EntryMode::Executable { 0o755 } else { 0o644 };
@@ -305,11 +349,11 @@ impl<W: AsyncWrite + Unpin, R: AsyncRead + Unpin> Objects<W, R> {
         &mut self,
         id: ObjectId,
         path: &str,
-        limit: u64,
+        (written, limit): (u64, u64),
         spool: &mut File,
     ) -> Result<u64, CommitError> {
         let size = self.answer_header(id, ObjectKind::Blob).await?;
-        if size > limit {
+        if size > limit.saturating_sub(written) {
             return Err(ObjectError::TooLarge { what: "the sum of all files in bytes", limit }.into());
         }
         let mut hasher = id.hasher(ObjectKind::Blob, size);
@@ -338,6 +382,9 @@ impl<W: AsyncWrite + Unpin, R: AsyncRead + Unpin> Objects<W, R> {
         (&mut self.answers).take(256).read_until(b'\n', &mut line).await?;
         let text = String::from_utf8_lossy(&line);
         let text = text.trim_end_matches('\n');
+        if text.is_empty() {
+            return Err(CommitError::Protocol("it ended without an answer".into()));
+        }
         let words: Vec<&str> = text.split(' ').collect();
         match words[..] {
             [found, "missing"] if found == id.to_string() => Err(CommitError::Missing { kind, id }),

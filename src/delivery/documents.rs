@@ -10,7 +10,7 @@ use crate::delivery::describe::{
     BlockingStream, DescribeError, DescribeInput, DescribeProgress, ImageLabels, KnownLayer, LayerOrigin,
     ReadImage, read_export,
 };
-use crate::delivery::heartbeat::{Progress, heartbeat_with};
+use crate::delivery::heartbeat::{Progress, beating_with};
 use crate::delivery::layer_cache::LayerCache;
 use crate::delivery::sign::UnsignedImage;
 use crate::domain::digest::Digest;
@@ -89,7 +89,7 @@ pub async fn describe(
         };
         read_export(BlockingStream::new(runtime.clone(), Box::pin(export)), &input, &scan, &known, &said)
     });
-    let image = heartbeat_with(log, "reading the image", &progress, reading)
+    let image = beating_with(log, "reading the image", &progress, reading)
         .await
         .map_err(|e| Failure::internal("reading the image broke off").because(e))?
         .map_err(|error| match error {

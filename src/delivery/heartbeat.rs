@@ -1,7 +1,7 @@
 //! Says every now and then that a long thing still goes on.
 //!
-//! A log that is silent looks dead, and GitLab Runner asks more often whether a job is cancelled while
-//! there is something to send.
+//! A log that is silent looks dead, and GitLab hears of a cancelled job sooner while the log moves (runner
+//! contract §2.2).
 
 use std::future::Future;
 use std::sync::{Mutex, PoisonError};
@@ -14,7 +14,7 @@ use crate::job_log::JobLog;
 /// How long a thing may take in silence.
 const FIRST: Duration = Duration::from_secs(2);
 /// The longest silence of a thing that takes very long.
-const LONGEST: Duration = Duration::from_secs(30);
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// The present state of a long thing, for example `31 MiB`; empty where there is nothing to tell.
 #[derive(Debug, Default)]
@@ -32,12 +32,12 @@ impl Progress {
 }
 
 /// Does `work`; after two seconds, then ever less often, the log tells that `what` goes on.
-pub async fn heartbeat<T>(log: &JobLog, what: &str, work: impl Future<Output = T>) -> T {
-    heartbeat_with(log, what, &Progress::default(), work).await
+pub async fn beating<T>(log: &JobLog, what: &str, work: impl Future<Output = T>) -> T {
+    beating_with(log, what, &Progress::default(), work).await
 }
 
 /// Does the same and tells the present state of the work too.
-pub async fn heartbeat_with<T>(
+pub async fn beating_with<T>(
     log: &JobLog,
     what: &str,
     progress: &Progress,
@@ -55,7 +55,7 @@ pub async fn heartbeat_with<T>(
     work.await
 }
 
-/// When the log tells, from the start on: after 2 s, 6 s, 14 s, 30 s, then every 30 s.
+/// When the log tells, from the start on: after 2 s, 6 s, 14 s, then every 10 s.
 fn moments() -> impl Iterator<Item = Duration> {
     let pauses = std::iter::successors(Some(FIRST), |pause| Some((*pause * 2).min(LONGEST)));
     pauses.scan(Duration::ZERO, |at, pause| {
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn tells_after_two_seconds_and_then_ever_less_often() {
         let seconds: Vec<u64> = moments().take(7).map(|moment| moment.as_secs()).collect();
-        assert_eq!(seconds, [2, 6, 14, 30, 60, 90, 120]);
+        assert_eq!(seconds, [2, 6, 14, 24, 34, 44, 54]);
     }
 
     #[test]

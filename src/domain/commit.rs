@@ -57,9 +57,18 @@ pub enum ObjectError {
     LfsPointer { path: String },
     #[error("`{path}` is not a path that a checkout may hold: {why}")]
     Path { path: String, why: &'static str },
+    #[error("`{path}` is a symbolic link that cannot be taken over: {why}")]
+    Link { path: String, why: &'static str },
+    #[error(
+        "`{path}` is or lies behind a symbolic link: what decides about a build is read from a plain file"
+    )]
+    LinkInstead { path: String },
     #[error("the tree is too large: {what} is over {limit}")]
     TooLarge { what: &'static str, limit: u64 },
 }
+
+/// Longest target of a symbolic link, in bytes: what Linux takes.
+pub const MAX_LINK_BYTES: usize = 4095;
 
 impl ObjectId {
     /// Starts the computation of an id of the same algorithm for `kind` with `size` bytes.
@@ -313,6 +322,34 @@ pub fn parse_tree(id: ObjectId, bytes: &[u8], at: &str) -> Result<Vec<TreeEntry>
     Ok(entries)
 }
 
+/// Checks where a symbolic link points: an absolute target is a mere text, a relative one stays in the tree.
+pub fn check_link(path: &str, target: &[u8]) -> Result<(), ObjectError> {
+    let refused = |why| Err(ObjectError::Link { path: crate::job_log::printable(path), why });
+    let Ok(target) = std::str::from_utf8(target) else { return refused("its target is not UTF-8") };
+    if target.is_empty() {
+        return refused("it has no target");
+    }
+    if target.len() > MAX_LINK_BYTES {
+        return refused("its target is longer than 4095 bytes");
+    }
+    if target.chars().any(char::is_control) {
+        return refused("its target holds a control character");
+    }
+    if target.starts_with('/') {
+        return Ok(());
+    }
+    let mut depth = path.matches('/').count();
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if depth == 0 => return refused("it climbs out of the tree"),
+            ".." => depth -= 1,
+            _ => depth += 1,
+        }
+    }
+    Ok(())
+}
+
 /// Returns whether a file's content is a Git LFS pointer (git-lfs specification, "The Pointer").
 pub fn is_lfs_pointer(content: &[u8]) -> bool {
     content.len() < 1024 && content.starts_with(b"version https://git-lfs.github.com/spec/")
@@ -372,6 +409,21 @@ mod tests {
             [tree_error(&entry("160000", "lib")), tree_error(&entry("140000", "s")), tree_error(&double)];
         let ids = regex::Regex::new("[0-9a-f]{40}").expect("a pattern");
         insta::assert_snapshot!(ids.replace_all(&texts.join("\n"), "<id>"));
+    }
+
+    #[test]
+    fn links_stay_in_the_tree_or_are_absolute() {
+        for (path, target) in
+            [("a", "b"), ("a/b", "../c"), ("a", "/etc/shadow"), ("a/b/c", "../../d/../e"), ("a", "./b//c/")]
+        {
+            assert_eq!(check_link(path, target.as_bytes()), Ok(()), "{path} -> {target}");
+        }
+        let refused: Vec<String> =
+            [b"".as_slice(), b"..", b"b/../../c", b"\xff", b"a\0b", b"a\x1b", &[b'a'; 4096]]
+                .iter()
+                .map(|target| check_link("a", target).expect_err("a refusal").to_string())
+                .collect();
+        insta::assert_snapshot!(refused.join("\n"));
     }
 
     #[test]

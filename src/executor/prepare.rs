@@ -7,7 +7,8 @@
 use time::OffsetDateTime;
 
 use crate::cancel::Cancel;
-use crate::delivery::heartbeat::{Progress, heartbeat, heartbeat_with};
+use crate::delivery::heartbeat::{Progress, beating, beating_with};
+use crate::delivery::pull::host_credentials;
 use crate::domain::image::PinnedImage;
 use crate::domain::job::{JobFacts, PublishDecision, PublishRule};
 use crate::engine::{Credentials, Engine, ResolvedImage};
@@ -38,9 +39,13 @@ pub async fn prepare(
     cancel
         .or("cannot prepare the job", async {
             let engine = Engine::connect(&settings.engine_socket).await?;
-            let credentials = credentials(response, &image);
+            let credentials = match credentials(response, &image) {
+                Some(of_the_job) => Some(of_the_job),
+                None => host_credentials(&settings.store.place, &image)?,
+            };
+            let helper_credentials = host_credentials(&settings.store.place, &settings.helper.image)?;
             let resolved = resolve(&engine, &image, credentials, log).await?;
-            let helper = resolve(&engine, &settings.helper.image, None, log).await?;
+            let helper = resolve(&engine, &settings.helper.image, helper_credentials, log).await?;
             log.line(format!(
                 "image   {}@sha256:{}…",
                 resolved.pinned.name(),
@@ -54,7 +59,7 @@ pub async fn prepare(
             record.publish = publish.cloned();
             let labels = containers::labels(&key, facts, started);
             let starting = containers::start_helper(&engine, settings, &helper, &key, labels.clone());
-            record.helper_container = heartbeat(log, "starting", starting).await?;
+            record.helper_container = beating(log, "starting", starting).await?;
             if publish.is_none() {
                 let container =
                     containers::start_plain_job(&engine, settings, &resolved, &key, labels).await?;
@@ -203,7 +208,7 @@ pub async fn resolve(
     let progress = Progress::default();
     let mut said = |state: &str| progress.set(printable(state));
     let what = format!("pulling {}", image.name());
-    Ok(heartbeat_with(log, &what, &progress, engine.resolve_image(image, credentials, &mut said)).await?)
+    Ok(beating_with(log, &what, &progress, engine.resolve_image(image, credentials, &mut said)).await?)
 }
 
 /// Credentials that GitLab gave for exactly the image's registry.

@@ -9,6 +9,7 @@ use futures_util::stream;
 
 use crate::domain::component::ComponentManifest;
 use crate::domain::test_report::TestReport;
+use crate::engine::EngineError;
 use crate::executor::BUILDS_DIR;
 use crate::executor::containers::JobContainer;
 use crate::executor::staging::StagingJob;
@@ -33,6 +34,13 @@ pub async fn collect(
         let archive = match job.adapters.engine.get_archive(&container.id, &path, MAX_ARCHIVE_BYTES).await {
             Ok(archive) => archive,
             Err(error) if error.is_absent() => continue,
+            Err(EngineError::TooLarge { .. }) => {
+                return Err(unusable(format!(
+                    "`{}` holds more than {MAX_ARCHIVE_BYTES} bytes, at most so many are read",
+                    if directory.is_empty() { "." } else { &directory }
+                ))
+                .hint("let the tests write their reports into a directory of their own"));
+            }
             Err(error) => return Err(error.into()),
         };
         read_archive(&archive, &directory, manifest, &mut found)
@@ -57,12 +65,17 @@ pub async fn collect(
 
 /// Returns the counts in words, with their origin.
 pub fn summary(report: &TestReport) -> String {
-    let counts = report.totals();
     if report.files().is_empty() {
         return "passed by exit status; no report is declared or written".to_owned();
     }
+    format!("passed by exit status; {} (the tenant's own words)", counts(report))
+}
+
+/// Returns the counts alone.
+pub fn counts(report: &TestReport) -> String {
+    let counts = report.totals();
     format!(
-        "passed by exit status; the reports count {} tests, {} failed, {} in error, {} skipped (the tenant's own words)",
+        "the reports count {} tests, {} failed, {} in error, {} skipped",
         counts.tests, counts.failures, counts.errors, counts.skipped
     )
 }

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 
 use crate::cancel::Cancel;
 use crate::delivery::commit::{CommitTree, TarOwner};
-use crate::delivery::heartbeat::heartbeat;
+use crate::delivery::heartbeat::beating;
 use crate::delivery::{self, Adapters, Confirmation, DeliveredImage, Delivery};
 use crate::domain::component::ComponentManifest;
 use crate::domain::hermetic::HermeticReport;
@@ -77,12 +77,12 @@ pub async fn run(
     let begun = Instant::now();
     let container = {
         let _section = job.log.section("sandbox", "Sandbox");
-        let starting = heartbeat(job.log, "starting", start(job, tree, keep_container));
+        let starting = beating(job.log, "starting", start(job, tree, keep_container));
         job.cancel.or("cannot start the sandbox", starting).await?
     };
     let hermetic = {
         let _section = job.log.section("probe", "Hermetic probe");
-        let measuring = heartbeat(job.log, "measuring", containers::measure(job, &container));
+        let measuring = beating(job.log, "measuring", containers::measure(job, &container));
         job.cancel.or("cannot measure the sandbox", measuring).await?
     };
 
@@ -100,7 +100,7 @@ pub async fn run(
     };
     if report.has_failures() {
         return Err(Failure::job(EXIT_TESTS_FAILED, "the tests failed: the script ended with 0, its reports tell of failures")
-            .because(reports::summary(&report))
+            .because(reports::counts(&report))
             .hint("see the failing cases in the reports; make the script end with another status than 0 when a test fails")
             .note("this is your job's result"));
     }
@@ -112,6 +112,7 @@ pub async fn run(
         manifest: &manifest,
         policy: job.policy,
         prefix: job.prefix,
+        place: &job.settings.store.place,
         builder_id: &job.settings.builder_id,
         test_image: &job.image.pinned,
         test_report: &report,
@@ -175,8 +176,7 @@ async fn test(job: &StagingJob<'_>, container: &JobContainer) -> Outcome<()> {
         TestRun::Ended { status: 0 } => Ok(()),
         TestRun::Ended { status } => {
             // These numbers are Airlock's own words in a publishing job.
-            let shown = match u8::try_from(status).unwrap_or(1) {
-                0 => 1,
+            let shown = match status {
                 code @ EXIT_REFUSED_BEFORE_SCRIPT..=EXIT_CANCELLED => {
                     job.log.line(format!("the script's status {code} is reported as 1"));
                     1

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use gitlab::api::AsyncQuery;
-use gitlab::{AsyncGitlab, CertificateBundle, GitlabBuilder};
+use gitlab::{AsyncGitlab, CertificateBundle, GitlabBuilder, GitlabError as ClientError};
 use serde::Deserialize;
 use url::Url;
 use zeroize::Zeroizing;
@@ -45,8 +45,7 @@ impl From<GitLabError> for Failure {
         match &error {
             GitLabError::Unreachable { .. } => Failure::system(what)
                 .because(&error)
-                .hint("retry the job when GitLab answers again; nothing was tagged")
-                .note("runner problem, not your script"),
+                .hint("retry the job when GitLab answers again"),
             GitLabError::NotRunning { .. } => Failure::cancelled(what)
                 .because(&error)
                 .hint("a job that was cancelled or has ended publishes nothing; run it again to publish"),
@@ -166,16 +165,7 @@ impl GitLabApi {
     async fn current_job(&self) -> Result<CurrentJob, Answer> {
         let client = self.client().await?;
         let endpoint = gitlab::api::job::Job::builder().build().map_err(|e| Answer::Final(e.to_string()))?;
-        endpoint.query_async(&client).await.map_err(|error| match &error {
-            gitlab::api::ApiError::GitlabWithStatus { status, .. }
-            | gitlab::api::ApiError::GitlabObjectWithStatus { status, .. }
-            | gitlab::api::ApiError::GitlabUnrecognizedWithStatus { status, .. }
-                if status.is_client_error() && status.as_u16() != 429 =>
-            {
-                Answer::Final(format!("answer {status}"))
-            }
-            _ => Answer::Again(error.to_string()),
-        })
+        endpoint.query_async(&client).await.map_err(|error| Answer::of(&error))
     }
 
     async fn client(&self) -> Result<AsyncGitlab, Answer> {
@@ -192,7 +182,11 @@ impl GitLabApi {
             let bundle = CertificateBundle::pem_bundle(pem).map_err(|e| Answer::Final(e.to_string()))?;
             builder.cert_custom(bundle);
         }
-        builder.build_async().await.map_err(|e| Answer::Again(e.to_string()))
+        // This looks the job up for the first time already: what it is told counts like any answer.
+        builder.build_async().await.map_err(|error| match &error {
+            ClientError::Api { source } => Answer::of(source),
+            error => Answer::Again(error.to_string()),
+        })
     }
 }
 
@@ -201,4 +195,21 @@ enum Answer {
     Final(String),
     /// GitLab, or the way to it, is in trouble.
     Again(String),
+}
+
+impl Answer {
+    fn of<E: std::error::Error + Send + Sync + 'static>(error: &gitlab::api::ApiError<E>) -> Self {
+        use gitlab::api::ApiError;
+        match error {
+            ApiError::GitlabWithStatus { status, .. }
+            | ApiError::GitlabObjectWithStatus { status, .. }
+            | ApiError::GitlabUnrecognizedWithStatus { status, .. }
+            | ApiError::GitlabService { status, .. }
+                if status.is_client_error() && status.as_u16() != 429 =>
+            {
+                Answer::Final(format!("it answered {status}"))
+            }
+            error => Answer::Again(error.to_string()),
+        }
+    }
 }

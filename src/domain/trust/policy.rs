@@ -126,7 +126,7 @@ impl From<PolicyError> for Failure {
             PolicyError::Key { source, .. } => failure.because(source),
             PolicyError::TooLarge { .. } | PolicyError::Wrong { .. } => failure,
         }
-        .hint("`executor-config/trust.toml` shows every key with its meaning; nothing is trusted until the file is right")
+        .hint("the schema stands in docs/formats.md, \"Trust policy\"; nothing is trusted until the file is right")
     }
 }
 
