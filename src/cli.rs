@@ -57,6 +57,8 @@ fn finish(outcome: Outcome<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
+            // Notes say to whom a job's log speaks; here there is one reader.
+            let failure = failure.without_notes();
             complain(&failure.to_string());
             ExitCode::from(failure.cli_exit_code())
         }

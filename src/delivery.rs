@@ -378,7 +378,7 @@ async fn publish(
         failure
             .while_doing(format!("cannot trust what was just published as `{repository}`: nothing is tagged"))
             .with_kind(FailureKind::System)
-            .hint("for the runner's administrator: the policy that `trust` names in the host settings must list the public keys of `[keys]`")
+            .hint("for the runner's administrator: the policy that `trust` names in the host settings must accept what the keys in `[keys]` sign for this builder")
     })?;
     tracing::info!(%repository, digest = %verified.digest(), "published and verified");
     log.line(format!(

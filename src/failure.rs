@@ -142,6 +142,12 @@ impl Failure {
         self
     }
 
+    /// Takes the notes away: they speak to the readers of a job's log.
+    pub fn without_notes(mut self) -> Self {
+        self.notes.clear();
+        self
+    }
+
     /// Adds who must act unless the failure says so itself.
     pub fn or_note(self, note: &str) -> Self {
         if self.notes.is_empty() { self.note(note) } else { self }

@@ -196,13 +196,21 @@ fn a_sha256_repository_in_a_directory_with_an_odd_name_can_be_tried() {
 #[test]
 fn a_try_with_host_settings_uses_the_hosts_registry_and_keys() {
     let host = Host::with_registry();
-    // A host that lets its developers try: its policy takes what no GitLab project stands behind.
-    let trust = std::fs::read_to_string(host.path("trust.toml")).expect("the policy");
-    let trust = trust.replace("project_from_repository = true", "project_from_repository = false");
-    std::fs::write(host.path("trust.toml"), trust).expect("a file");
     let (machine, repository) = (Machine::new(), small_component());
     let image = base_image("PYTHON");
     let arguments = ["try", "--settings", text(&host.settings), "--image", &image];
+    // The host's own keys are not enough: its policy wants a builder that a try never is.
+    let refused = machine.airlock(&repository.path(), &arguments);
+    assert_eq!(refused.status.code(), Some(3), "{}", stdout(&refused));
+    insta::assert_snapshot!("under_the_hosts_own_policy", redact(&String::from_utf8_lossy(&refused.stderr)));
+    assert!(!stdout(&refused).contains("\ntag "), "{}", stdout(&refused));
+
+    // A host that lets its developers try: its policy takes what no GitLab project stands behind.
+    let trust = std::fs::read_to_string(host.path("trust.toml")).expect("the policy");
+    let trust = trust
+        .replace("project_from_repository = true", "project_from_repository = false")
+        .replace("https://gitlab.test/airlock", "urn:airlock:builder:local-try");
+    std::fs::write(host.path("trust.toml"), trust).expect("a file");
     let tried = expect_success(machine.airlock(&repository.path(), &arguments));
     assert_eq!(row(&tried, "signed by"), "image-2026 (image), attestation-2026 (attestations)");
     assert_eq!(row(&tried, "stored in"), host.registry.as_ref().expect("a registry").host);
