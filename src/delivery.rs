@@ -8,8 +8,11 @@ pub mod build;
 pub mod commit;
 pub mod describe;
 pub mod documents;
+pub mod heartbeat;
 pub mod layer_cache;
+pub mod lock;
 pub mod provenance;
+pub mod pull;
 pub mod push;
 pub mod sign;
 pub mod tag;
@@ -24,8 +27,10 @@ use crate::cancel::Cancel;
 use crate::delivery::build::PlannedBuild;
 use crate::delivery::commit::CommitTree;
 use crate::delivery::describe::{ImageLabels, first_difference};
-use crate::delivery::sign::EvidenceInput;
+use crate::delivery::heartbeat::beating;
 use crate::delivery::layer_cache::{CachedLayer, LayerCache};
+use crate::delivery::lock::DeliveryLock;
+use crate::delivery::sign::EvidenceInput;
 use crate::delivery::verify::{Completeness, VerifiedImage};
 use crate::domain::component::ComponentManifest;
 use crate::domain::component::version::{Version, VersionTemplate, version_tag};
@@ -37,11 +42,12 @@ use crate::domain::job::{JobFacts, PublishRule};
 use crate::domain::test_report::TestReport;
 use crate::domain::trust::{Channel, TrustPolicy};
 use crate::engine::{Engine, Labels};
-use crate::failure::Outcome;
+use crate::failure::{Failure, FailureKind, Outcome};
 use crate::gitlab::api::GitLabApi;
 use crate::job_log::JobLog;
 use crate::keys::Signer;
 use crate::registry::{ImageStore, ManifestReference};
+use crate::settings::StorePlace;
 
 /// Who can say that the job still is what it says it is.
 pub enum Confirmation<'a> {
@@ -68,6 +74,7 @@ pub struct Delivery<'a> {
     pub manifest: &'a ComponentManifest,
     pub policy: &'a TrustPolicy,
     pub prefix: Option<&'a Repository>,
+    pub place: &'a StorePlace,
     pub builder_id: &'a str,
     pub test_image: &'a PinnedImage,
     pub test_report: &'a TestReport,
@@ -97,6 +104,9 @@ pub struct DeliveredImage {
     pub times: Vec<(&'static str, Duration)>,
 }
 
+/// What a cancel before the commit point left: nothing that anybody follows.
+const STOPPED: &str = "the delivery is stopped before any tag was written";
+
 /// Delivers every image of a component: all are published before the first `:staged` moves.
 pub async fn deliver(
     adapters: &Adapters<'_>,
@@ -106,33 +116,84 @@ pub async fn deliver(
     cancel: &Cancel,
 ) -> Outcome<Vec<DeliveredImage>> {
     let version = version(delivery)?;
+    let turn = DeliveryLock::acquire(delivery.state_dir, delivery.facts.project_id);
+    let turn = beating(log, "another delivery of this project goes on here", turn);
+    let _turn = cancel.or(STOPPED, turn).await?;
     let mut ready = Vec::new();
     for plan in plans {
         let publishing = publish(adapters, delivery, plan, &version, log);
-        ready.push(cancel.or("nothing is tagged", publishing).await?);
+        ready.push(cancel.or(STOPPED, publishing).await.map_err(before_the_tags)?);
     }
     let _section = log.section("tag", "Tags: the version, then :staged");
-    cancel.or("nothing is tagged", confirm(adapters, delivery, log)).await?;
+    cancel.or(STOPPED, confirm(adapters, delivery, log)).await.map_err(before_the_tags)?;
+    for image in &mut ready {
+        // Another host may have published this version since we looked.
+        let looking = image.look_again(adapters, delivery, &version, log);
+        cancel.or(STOPPED, looking).await.map_err(before_the_tags)?;
+    }
 
     // The commit point: from the first version tag on a stop is noted and the writes are finished.
     let started = Instant::now();
+    let delivered = tokio::select! {
+        delivered = write_tags(adapters, delivery, ready, &version, log, started) => delivered?,
+        never = note_cancel(cancel, log) => match never {},
+    };
+    if cancel.is_cancelled() {
+        log.line("the job was cancelled after the version tag was written: both tags are complete");
+    }
+    Ok(delivered)
+}
+
+async fn write_tags(
+    adapters: &Adapters<'_>,
+    delivery: &Delivery<'_>,
+    ready: Vec<Ready>,
+    version: &Tag,
+    log: &JobLog,
+    started: Instant,
+) -> Outcome<Vec<DeliveredImage>> {
     for image in &ready {
-        tag::put_version(adapters.store.as_ref(), &image.verified, &version).await?;
+        tag::put_version(adapters.store.as_ref(), &image.verified, version).await.map_err(at_the_tags)?;
         log.line(format!("tag     {}:{version}", image.verified.repository()));
     }
     let mut delivered = Vec::new();
     for image in ready {
         let now = OffsetDateTime::now_utc();
         let pipeline = delivery.facts.pipeline_id;
-        let moved =
-            tag::put_staged(adapters.store.as_ref(), &image.verified, pipeline, delivery.policy, now).await?;
+        let moved = tag::put_staged(adapters.store.as_ref(), &image.verified, pipeline, delivery.policy, now)
+            .await
+            .map_err(at_the_tags)?;
         log.line(format!("tag     {}:staged  {}", image.verified.repository(), moved.describe()));
-        delivered.push(image.into_delivered(&version, moved, started.elapsed()));
-    }
-    if cancel.is_cancelled() {
-        log.line("the job was cancelled after the version tag was written: both tags are complete");
+        delivered.push(image.into_delivered(version, moved, started.elapsed()));
     }
     Ok(delivered)
+}
+
+/// Says at once that a cancel was heard, since the writes after the commit point may take a while.
+async fn note_cancel(cancel: &Cancel, log: &JobLog) -> std::convert::Infallible {
+    cancel.cancelled().await;
+    log.line("cancel noted: too late to stop, the tags are being written; they are finished first");
+    std::future::pending().await
+}
+
+/// Says what a failure of the runner's side means for whoever waits for the image.
+fn before_the_tags(failure: Failure) -> Failure {
+    match failure.kind() {
+        FailureKind::System => failure.note(
+            "runner problem, not your script: nothing is tagged, and a retry of the job goes on with what is stored",
+        ),
+        _ => failure,
+    }
+}
+
+/// From the commit point on nobody can tell which of the tags stand; those that do are complete.
+fn at_the_tags(failure: Failure) -> Failure {
+    match failure.kind() {
+        FailureKind::System => failure.note(
+            "runner problem, not your script: the image and its evidence are complete, and a retry of the job sets the tags that are absent",
+        ),
+        _ => failure,
+    }
 }
 
 /// An image that is published and verified, and named by no tag of ours yet.
@@ -145,6 +206,27 @@ struct Ready {
 }
 
 impl Ready {
+    async fn look_again(
+        &mut self,
+        adapters: &Adapters<'_>,
+        delivery: &Delivery<'_>,
+        version: &Tag,
+        log: &JobLog,
+    ) -> Outcome<()> {
+        let (store, ours) = (adapters.store.as_ref(), &self.verified);
+        let (repository, commit) = (ours.repository(), delivery.tree.commit().id());
+        let now = OffsetDateTime::now_utc();
+        let digest = ours.digest();
+        let seen =
+            tag::look_at_version(store, repository, version, digest, &commit, delivery.policy, now).await?;
+        if let tag::VersionTag::Taken(theirs) = seen {
+            let (manifest, config) = (&ours.manifest().bytes, ours.config());
+            self.not_reproducible = Some(keep(&theirs, manifest, config, log));
+            self.verified = *theirs;
+        }
+        Ok(())
+    }
+
     fn into_delivered(self, version: &Tag, staged: tag::ChannelMove, tagging: Duration) -> DeliveredImage {
         let verdict = self.verified.verdict();
         let mut times = self.times;
@@ -176,7 +258,7 @@ fn version(delivery: &Delivery<'_>) -> Outcome<Tag> {
 async fn confirm(adapters: &Adapters<'_>, delivery: &Delivery<'_>, log: &JobLog) -> Outcome<u64> {
     match adapters.confirmation {
         Confirmation::GitLab(api) => {
-            let runner = api.confirm(delivery.facts).await?;
+            let runner = beating(log, "asking GitLab", api.confirm(delivery.facts)).await?;
             log.line("GitLab confirms: this job runs, for this project, ref and commit");
             Ok(runner)
         }
@@ -205,11 +287,7 @@ async fn publish(
 
     let built = {
         let _section = log.section("build", &format!("Build {repository}"));
-        let engine_tag = format!("airlock-build/{}:{}", delivery.key, repository.last_part());
-        let lock = delivery.state_dir.join("build.lock");
-        let places = (delivery.work_dir, lock.as_path());
-        build::build(adapters.engine, delivery.tree, plan, engine_tag, delivery.labels.clone(), places, log)
-            .await?
+        build::build(adapters.engine, delivery, plan, log).await?
     };
     lap("build", &mut times);
 
@@ -239,17 +317,7 @@ async fn publish(
     let packages = described.inventory.package_count();
     let bytes = described.image.layers.iter().map(|layer| layer.size).sum();
     if let tag::VersionTag::Taken(theirs) = seen {
-        let difference = first_difference(
-            &described.image.manifest,
-            &described.image.config,
-            &theirs.manifest().bytes,
-            theirs.config(),
-        );
-        log.line(format!("not reproducible: first difference {difference}"));
-        log.line(format!(
-            "kept    {}: published earlier from this very commit, its evidence is complete",
-            theirs.digest()
-        ));
+        let difference = keep(&theirs, &described.image.manifest, &described.image.config, log);
         return Ok(Ready { verified: *theirs, packages, bytes, not_reproducible: Some(difference), times });
     }
 
@@ -282,17 +350,30 @@ async fn publish(
         test_result: provenance::test_result(delivery, &adapters.confirmation)?,
     };
     let signed =
-        sign::compose(described.unsigned(), &input, adapters.attestation_signer, adapters.image_signer).await?;
+        sign::compose(described.unsigned(), &input, adapters.attestation_signer, adapters.image_signer)
+            .await?;
     log.line("signed  SBOMs, provenance and test result with the key `attestation`, the image with the key `image`");
     lap("sign", &mut times);
     let written = |what: &str| log.line(format!("pushed  {what}"));
-    let published = push::publish(store, &signed, &written).await?;
+    let published = beating(log, "pushing", push::publish(store, &signed, &written)).await?;
     lap("push", &mut times);
-    let verified = published.verify(store, delivery.policy, Channel::Staged, now).await?;
+    let verifying = published.verify(store, delivery.policy, Channel::Staged, now);
+    let verified = beating(log, "reading back", verifying).await?;
     log.line(format!("verified {repository}@{} with the code and the policy of a client", verified.digest()));
     lap("verify", &mut times);
     remember_layers(delivery.state_dir, &described);
     Ok(Ready { verified, packages, bytes, not_reproducible: None, times })
+}
+
+/// Says that an earlier image of the commit stays, and returns in what ours differs.
+fn keep(theirs: &VerifiedImage, our_manifest: &[u8], our_config: &[u8], log: &JobLog) -> String {
+    let difference = first_difference(our_manifest, our_config, &theirs.manifest().bytes, theirs.config());
+    log.line(format!("not reproducible: first difference {difference}"));
+    log.line(format!(
+        "kept    {}: published earlier from this very commit, its evidence is complete",
+        theirs.digest()
+    ));
+    difference
 }
 
 fn remember_layers(state_dir: &Path, described: &documents::DescribedImage) {

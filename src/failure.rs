@@ -148,6 +148,13 @@ impl Failure {
         self
     }
 
+    /// Says what was being done when this happened; what it said so far becomes the first cause.
+    pub fn while_doing(mut self, what: impl Into<String>) -> Self {
+        let cause = std::mem::replace(&mut self.what, what.into());
+        self.causes.insert(0, cause);
+        self
+    }
+
     /// Returns whose fault it is.
     pub fn kind(&self) -> FailureKind {
         self.kind
@@ -161,6 +168,11 @@ impl Failure {
     /// Returns the causes, outermost first.
     pub fn causes(&self) -> &[String] {
         &self.causes
+    }
+
+    /// Returns the next steps.
+    pub fn hints(&self) -> &[String] {
+        &self.hints
     }
 
     /// Returns the exit code of a command-line verb.

@@ -9,7 +9,7 @@
 //! - [`gitlab`]: stage environment, job response, API.
 //! - [`engine`]: Docker Engine: containers, builds, export.
 //! - [`registry`]: remote registry, OCI layout directory, credentials.
-//! - [`keys`]: signers.
+//! - [`crate::keys`] — signers.
 //! - [`tools`]: the one door to external programs.
 //! - [`cancel`]: SIGTERM and SIGINT.
 //!
@@ -21,6 +21,14 @@
 //! - [`failure`], [`settings`]: whose fault it is and the exit code; host settings, checked once.
 //!
 //! [`cli`] is the clap tree and the only writer to standard output.
+
+// A panic in a stage would tell GitLab Runner nothing; `expect` names the invariant that it rests on.
+// Standard output is data, and only the command line writes it.
+#![deny(clippy::disallowed_methods)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr, clippy::exit)
+)]
 
 pub mod cancel;
 pub mod cli;

@@ -93,17 +93,25 @@ pub enum StoreError {
     },
     #[error("{what}")]
     Settings { what: String },
+    #[error("cannot {what}")]
+    SettingsFile {
+        what: String,
+        #[source]
+        source: std::io::Error,
+    },
 }
+
+const SETTINGS_HINT: &str = "mend that file or name another: as `ca` or `auth_file` under `[store]` in the host settings, or with `--ca` or `--auth-file`";
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let what = error.to_string();
         match error {
             StoreError::Unreachable { source, .. } => Failure::system(what).because_of(source.as_ref()).hint(
-                "check that the registry runs and that `registry` under `[store]` in the host settings names it, then try again",
+                "check that the registry runs and that this is its name (`registry` under `[store]` in the host settings), then try again",
             ),
             StoreError::Unsafe { source, .. } => Failure::system(what).because_of(source.as_ref()).hint(
-                "look whether this is the registry that is meant; the CA that certifies it is named as `ca` under `[store]` in the host settings",
+                "look whether this is the registry that is meant; the CA that certifies it is named as `ca` under `[store]` in the host settings, or with `--ca`",
             ),
             StoreError::Answered { body, .. } => {
                 let failure = if body.is_empty() {
@@ -120,7 +128,7 @@ impl From<StoreError> for Failure {
                 ))
             }
             StoreError::Unauthorized { place, auth_file: None, .. } => Failure::system(what).hint(format!(
-                "write the credentials for `{place}` into a file in the form of Docker's config.json, mode 0600, and name it as `auth_file` under `[store]` in the host settings"
+                "write the credentials for `{place}` into a file in the form of Docker's config.json, mode 0600, and name it as `auth_file` under `[store]` in the host settings, or with `--auth-file`"
             )),
             StoreError::WrongDigest { .. } => Failure::system(what).hint(
                 "nothing of it was used; find out what alters the content: the registry's disk, a proxy before it, or somebody",
@@ -137,7 +145,10 @@ impl From<StoreError> for Failure {
                 .because(source)
                 .hint("check that the path exists and that this user may read and write it, then try again"),
             StoreError::Settings { .. } => {
-                Failure::usage(what).hint("mend `[store]` in the host settings, or the file that it names")
+                Failure::usage(what).hint("mend `[store]` in the host settings, or the file that it or the flag names")
+            }
+            StoreError::SettingsFile { source, .. } => {
+                Failure::usage(what).because(source).hint(SETTINGS_HINT)
             }
         }
     }

@@ -6,7 +6,8 @@ use clap::{Args, Subcommand};
 use time::OffsetDateTime;
 
 use crate::executor::sweep;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
+use crate::job_log::printable;
 
 #[derive(Subcommand)]
 pub enum HostVerb {
@@ -34,6 +35,16 @@ pub fn run(verb: HostVerb) -> Outcome<()> {
     for key in &report.alive {
         super::say(format!("alive    job {key}"));
     }
+    for key in &report.foreign {
+        super::say(format!("foreign  `{}` names no job and is left alone", printable(key)));
+    }
     super::say(format!("{} removed, {} alive", report.removed.len(), report.alive.len()));
-    Ok(())
+    if report.failed.is_empty() {
+        return Ok(());
+    }
+    let mut failure = Failure::system("cannot remove all that dead jobs left");
+    for (key, why) in &report.failed {
+        failure = failure.because(format!("job {key}: {}", why.causes().join("\n")));
+    }
+    Err(failure.hint("remove what holds the things that are named, then run `airlock host sweep` again"))
 }

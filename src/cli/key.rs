@@ -1,7 +1,7 @@
 //! `airlock key`: makes key pairs in Cosign's format.
 
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -44,14 +44,26 @@ fn generate(arguments: &GenerateArguments) -> Outcome<()> {
     let private = with_ending(&arguments.path, "key");
     let public = with_ending(&arguments.path, "pub");
     write_new(&private, 0o600, pair.private_pem.as_bytes())?;
-    write_new(&public, 0o644, pair.public_pem.as_bytes())?;
+    if let Err(failure) = write_new(&public, 0o644, pair.public_pem.as_bytes()) {
+        // Half a pair beside the public half of another one would be found out only when it is used.
+        let _ = std::fs::remove_file(&private);
+        return Err(failure);
+    }
     super::say(format!("private key  {}", private.display()));
     super::say(format!("public key   {}", public.display()));
     Ok(())
 }
 
-/// Reads the first line of a password file.
+/// Reads the first line of a password file that only its owner may read.
 pub fn password_of(path: &Path) -> Outcome<Zeroizing<String>> {
+    let mode = std::fs::metadata(path).map(|metadata| metadata.permissions().mode() & 0o777);
+    if let Some(mode) = mode.ok().filter(|mode| mode & 0o077 != 0) {
+        let shown = path.display();
+        return Err(Failure::usage(format!(
+            "the password file `{shown}` may be read by others: mode {mode:o}, expected 600"
+        ))
+        .hint(format!("chmod 600 {shown}")));
+    }
     let text = Zeroizing::new(super::read_small(path, "the password file")?);
     Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
 }
@@ -77,8 +89,10 @@ fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> Outcome<()> {
         .open(path)
         .and_then(|mut file| file.write_all(bytes))
         .map_err(|error| {
-            Failure::usage(format!("cannot write `{}`", path.display()))
-                .because(error)
-                .hint("an existing key is never overwritten: choose another path")
+            let hint = match error.kind() {
+                ErrorKind::AlreadyExists => "an existing key is never overwritten: choose another path",
+                _ => "choose a path in a directory that exists and that you may write to",
+            };
+            Failure::usage(format!("cannot write `{}`", path.display())).because(error).hint(hint)
         })
 }

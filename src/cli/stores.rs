@@ -52,7 +52,9 @@ pub fn open_signers(settings: &KeySettings) -> Outcome<Signers> {
 
 /// Reads and checks a trust policy and the public keys that it names.
 pub fn read_policy(path: &Path) -> Outcome<TrustPolicy> {
-    let text = super::read_small(path, "the trust policy")?;
+    let text = super::read_small(path, "the trust policy").map_err(|failure| {
+        failure.hint("name one with --trust; `executor-config/trust.toml` is one to start from")
+    })?;
     let file = path.display().to_string();
     let directory = path.parent().unwrap_or(Path::new("/"));
     let read_key = |name: &str| std::fs::read_to_string(directory.join(name));

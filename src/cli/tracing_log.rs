@@ -1,12 +1,13 @@
 //! Diagnostics for the host's log: a file below the state directory, never a job's log.
 
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Mutex;
 
 /// Starts writing diagnostics to `<state_dir>/airlock.log`; without such a file there are none.
 pub fn start(state_dir: &Path) {
-    let open = std::fs::create_dir_all(state_dir).and_then(|()| {
+    let directory = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state_dir);
+    let open = directory.and_then(|()| {
         std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(state_dir.join("airlock.log"))
     });
     let Ok(file) = open else { return };

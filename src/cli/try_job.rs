@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 
 use crate::cancel::Cancel;
 use crate::delivery::commit::CommitTree;
+use crate::delivery::pull::host_credentials;
 use crate::delivery::{Adapters, Confirmation};
 use crate::domain::commit::ObjectId;
 use crate::domain::image::PinnedImage;
@@ -165,8 +166,11 @@ async fn in_directory(
 
     let engine = Engine::connect(&settings.engine_socket).await?;
     let mut said = |state: &str| log.line(format!("  … {state}"));
-    let resolved = engine.resolve_image(&image, None, &mut said).await?;
-    let helper = engine.resolve_image(&settings.helper.image, None, &mut said).await?;
+    let place = &settings.store.place;
+    let resolved = engine.resolve_image(&image, host_credentials(place, &image)?, &mut said).await?;
+    let helper_image = &settings.helper.image;
+    let helper =
+        engine.resolve_image(helper_image, host_credentials(place, helper_image)?, &mut said).await?;
     let store = stores::open_store(&settings.store.place)?;
     let keys = match &arguments.settings {
         Some(_) => local_keys::of_settings(settings)?,

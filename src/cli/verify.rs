@@ -3,20 +3,37 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::delivery::verify::{Completeness, verify};
 use crate::domain::image::{ImageNameError, RegistryHost, Repository};
 use crate::domain::trust::Channel;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{
+    CLI_EVIDENCE_MISSING, CLI_NO_SIGNATURE, CLI_NO_SUCH_TAG, CLI_POLICY, CLI_REFUSED, CLI_SYSTEM,
+    CLI_UNKNOWN_KEY, CLI_USAGE, CLI_WRONG_SIGNATURE, Failure, Outcome,
+};
 use crate::registry::ManifestReference;
 
 use super::stores;
 
-/// Exit codes: 0 verified · 2 unusable input · 3 the registry does not answer · 10 no signature · 11 no
-/// such tag or digest · 12 signed by no trusted key · 13 a signature does not match · 14 demanded
-/// evidence is absent · 15 the evidence says no, or no rule covers the image
+/// What each exit code answers; `docs/verify-with-cosign-and-skopeo.md` has the same table.
+const EXIT_CODES: &str = "\
+Exit codes:
+   0  verified
+   2  flags, the trust policy or another file cannot be used
+   3  the registry or the layout cannot be read: nothing is known about the image
+  10  no signature at all
+  11  no such tag, digest or repository
+  12  signed, but by no key that the policy trusts for it now
+  13  a trusted key's signature does not match what it is attached to
+  14  evidence that the policy demands is absent
+  15  the evidence is genuine and says no, or no rule covers the image
+  16  not an image that can be judged: an index, or a part of it is absent
+  70  a bug in Airlock";
+
 #[derive(Args)]
+#[command(after_help = EXIT_CODES)]
 pub struct VerifyArguments {
     /// Image: HOST/REPOSITORY:TAG or HOST/REPOSITORY@sha256:…; with --layout without HOST
     reference: String,
@@ -35,13 +52,69 @@ pub struct VerifyArguments {
     /// Channel whose rules apply: staged, candidate or latest; default: the tag's own, else staged
     #[arg(long)]
     channel: Option<Channel>,
-    /// Print the verdict as JSON
+    /// Print the verdict as JSON, a refusal too
     #[arg(long)]
     json: bool,
 }
 
 /// Runs the verb.
 pub fn run(arguments: VerifyArguments) -> Outcome<()> {
+    let (asked, json) = (arguments.reference.clone(), arguments.json);
+    let outcome = judge(arguments);
+    if let (Err(failure), true) = (&outcome, json) {
+        super::say(as_json(&RefusalReport::new(&asked, failure))?);
+    }
+    outcome
+}
+
+/// What `--json` prints about an image that is not verified.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RefusalReport<'a> {
+    schema_version: u8,
+    verified: bool,
+    reference: &'a str,
+    answer: &'static str,
+    exit_code: u8,
+    error: &'a str,
+    causes: &'a [String],
+    hints: &'a [String],
+}
+
+impl<'a> RefusalReport<'a> {
+    fn new(reference: &'a str, failure: &'a Failure) -> Self {
+        let exit_code = failure.cli_exit_code();
+        let answer = match exit_code {
+            CLI_USAGE => "unusable-input",
+            CLI_SYSTEM => "not-readable",
+            CLI_NO_SIGNATURE => "no-signature",
+            CLI_NO_SUCH_TAG => "no-such-image",
+            CLI_UNKNOWN_KEY => "unknown-key",
+            CLI_WRONG_SIGNATURE => "wrong-signature",
+            CLI_EVIDENCE_MISSING => "evidence-missing",
+            CLI_POLICY => "policy",
+            CLI_REFUSED => "not-one-image",
+            _ => "internal-error",
+        };
+        Self {
+            schema_version: 1,
+            verified: false,
+            reference,
+            answer,
+            exit_code,
+            error: failure.what(),
+            causes: failure.causes(),
+            hints: failure.hints(),
+        }
+    }
+}
+
+fn as_json(document: &impl Serialize) -> Outcome<String> {
+    serde_json::to_string_pretty(document)
+        .map_err(|e| Failure::internal("the report cannot be written as JSON").because(e))
+}
+
+fn judge(arguments: VerifyArguments) -> Outcome<()> {
     let policy = stores::read_policy(&arguments.trust)?;
     let reference = ParsedReference::parse(&arguments.reference, arguments.layout.is_some())?;
     let channel = arguments.channel.unwrap_or_else(|| match &reference.manifest {
@@ -71,9 +144,7 @@ pub fn run(arguments: VerifyArguments) -> Outcome<()> {
         now,
     ))?;
     if arguments.json {
-        let report = serde_json::to_string_pretty(&image.report())
-            .map_err(|e| Failure::internal("the report cannot be written as JSON").because(e))?;
-        super::say(report);
+        super::say(as_json(&image.report())?);
     } else {
         super::say(image.report().to_string());
     }
@@ -119,7 +190,7 @@ impl ParsedReference {
 }
 
 fn not_a_reference(text: &str, why: &dyn std::fmt::Display) -> Failure {
-    Failure::usage(format!("cannot verify `{}`: it is not an image", crate::job_log::printable(text)))
+    Failure::usage(format!("cannot verify `{}`: that does not name an image", crate::job_log::printable(text)))
         .because(why)
         .hint("write `registry.example:5000/acme/billing:staged`, or with `--layout DIR` just `acme/billing:staged`")
 }

@@ -2,14 +2,16 @@
 
 use std::path::Path;
 
+use crate::delivery::Delivery;
 use crate::delivery::commit::{CommitTree, TarOwner};
+use crate::delivery::pull::host_credentials;
 use crate::dockerfile::ignore::IgnoreFile;
 use crate::dockerfile::{CheckedDockerfile, onbuild_refusal, refusals_to_failure};
 use crate::domain::component::{ComponentManifest, ImageBuild};
 use crate::domain::digest::Digest;
 use crate::domain::image::{PinnedImage, Repository};
 use crate::domain::job::PublishRule;
-use crate::engine::{BuildCache, BuildLock, BuildRequest, Engine, Labels};
+use crate::engine::{BUILD_TAG_PREFIX, BuildCache, BuildLock, BuildRequest, Engine, Labels};
 use crate::failure::{EXIT_DOCKERFILE_REFUSED, Failure, FailureKind, Outcome};
 use crate::job_log::JobLog;
 use crate::settings::ImageSettings;
@@ -124,17 +126,16 @@ fn in_context(context: &str, name: &str) -> String {
 /// Builds one image; the build has no network and sees the commit's files alone.
 pub async fn build<'a>(
     engine: &Engine,
-    tree: &CommitTree,
+    delivery: &Delivery<'_>,
     plan: PlannedBuild<'a>,
-    engine_tag: String,
-    labels: Labels,
-    (work_dir, lock): (&Path, &Path),
     log: &JobLog,
 ) -> Outcome<BuiltImage<'a>> {
+    let engine_tag = format!("{BUILD_TAG_PREFIX}{}:{}", delivery.key, plan.repository.last_part());
     let mut base_layers = Vec::new();
     for base in plan.dockerfile.bases() {
-        let resolved =
-            engine.resolve_image(base, None, &mut |state: &str| log.line(format!("  … {state}"))).await?;
+        let credentials = host_credentials(delivery.place, base)?;
+        let mut said = |state: &str| log.line(format!("  … {state}"));
+        let resolved = engine.resolve_image(base, credentials, &mut said).await?;
         if !resolved.on_build.is_empty() {
             return Err(onbuild_refusal(base, &resolved.on_build));
         }
@@ -144,7 +145,7 @@ pub async fn build<'a>(
         log.line(format!("base    {}@sha256:{}…  in the engine", base.name(), base.digest().short()));
     }
 
-    let context = context_file(tree, &plan, work_dir)?;
+    let context = context_file(delivery.tree, &plan, delivery.work_dir)?;
     let request = BuildRequest {
         dockerfile: plan.dockerfile_name.clone(),
         target: plan.image.target.clone(),
@@ -152,9 +153,12 @@ pub async fn build<'a>(
         // A published image never contains a step that another job ran.
         cache: BuildCache::Off,
         build_args: Labels::new(),
-        labels,
+        labels: delivery.labels.clone(),
     };
-    let lock = BuildLock::acquire(lock, &mut || log.line("  … another build runs on this host")).await?;
+    let lock = BuildLock::acquire(&delivery.state_dir.join("build.lock"), &mut || {
+        log.line("  … another build runs on this host")
+    })
+    .await?;
     let context = tokio::fs::File::open(&context)
         .await
         .map_err(|e| Failure::system("cannot read the build context").because(e))?;

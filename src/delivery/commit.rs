@@ -4,8 +4,10 @@
 //! The objects come over `git cat-file --batch`: no filters, no attributes, no working tree.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
@@ -280,9 +282,13 @@ impl CommitTree {
             match entry.mode {
                 EntryMode::Symlink => {
                     let target = self.content(entry)?;
-                    let target = String::from_utf8_lossy(&target).into_owned();
+                    if target.is_empty() || target.len() > 4095 || target.contains(&0) {
+                        let why = "a link's target has 1 to 4095 bytes and no NUL";
+                        return Err(ObjectError::Path { path: path.clone(), why }.into());
+                    }
                     let mut header = self.header(owner, tar::EntryType::Symlink, 0o777, 0);
-                    tar.append_link(&mut header, &name, &target)?;
+                    // Byte for byte: a target need not be UTF-8.
+                    tar.append_link(&mut header, &name, OsStr::from_bytes(&target))?;
                 }
                 mode => {
                     let bits = if mode == EntryMode::Executable { 0o755 } else { 0o644 };
@@ -383,6 +389,9 @@ impl<W: AsyncWrite + Unpin, R: AsyncRead + Unpin> Objects<W, R> {
         (&mut self.answers).take(256).read_until(b'\n', &mut line).await?;
         let text = String::from_utf8_lossy(&line);
         let text = text.trim_end_matches('\n');
+        if text.is_empty() {
+            return Err(CommitError::Protocol("it ended without an answer".into()));
+        }
         let words: Vec<&str> = text.split(' ').collect();
         match words[..] {
             [found, "missing"] if found == id.to_string() => Err(CommitError::Missing { kind, id }),

@@ -8,7 +8,7 @@ use crate::delivery::build::BuiltImage;
 use crate::delivery::documents::DescribedImage;
 use crate::delivery::{Confirmation, Delivery};
 use crate::domain::evidence::provenance::{
-    CheckResult, Commit, Hermetic, HermeticCheck, Origin, Project, Provenance, Resource,
+    CheckResult, Commit, Hermetic, HermeticCheck, LOCAL_BUILDER_ID, Origin, Project, Provenance, Resource,
 };
 use crate::domain::evidence::test_result::{AssertedCounts, PassedTestResult, TestOutcome, TestResult};
 use crate::domain::hermetic::CheckOutcome;
@@ -41,7 +41,9 @@ pub fn provenance(
         image: Some(delivery.test_image.clone()),
         project: Project { id: facts.project_id, path: facts.project_path.clone() },
         origin: match confirmation {
-            Confirmation::GitLab(_) => Origin::GitLab { pipeline: facts.pipeline_id, job: facts.job_id, runner },
+            Confirmation::GitLab(_) => {
+                Origin::GitLab { pipeline: facts.pipeline_id, job: facts.job_id, runner }
+            }
             Confirmation::Local => Origin::Local,
         },
         architecture: engine.architecture.clone(),
@@ -50,7 +52,11 @@ pub fn provenance(
         commit: Commit { id: commit.id().to_string(), tree: Some(commit.tree().to_string()) },
         base_images: built.bases.clone(),
         other_dependencies: Vec::new(),
-        builder_id: delivery.builder_id.to_owned(),
+        // Whatever the settings say: nobody but a confirmed job speaks for the control plane.
+        builder_id: match confirmation {
+            Confirmation::GitLab(_) => delivery.builder_id.to_owned(),
+            Confirmation::Local => LOCAL_BUILDER_ID.to_owned(),
+        },
         invocation_id: match confirmation {
             Confirmation::GitLab(_) => job_url(delivery),
             Confirmation::Local => format!("urn:airlock:try:{}", delivery.key),

@@ -2,6 +2,35 @@
 //!
 //! A registry cannot compare and swap: each tag is read before and after it is written. A tag is only
 //! ever put on a [`VerifiedImage`], so a tag names only a digest whose evidence is complete.
+//!
+//! An image that was published and not read back cannot be tagged:
+//!
+//! ```compile_fail,E0308
+//! # use airlock::delivery::{push::PublishedImage, tag::put_version, verify::VerifiedImage};
+//! # use airlock::{domain::image::Tag, registry::ImageStore};
+//! async fn tag(store: &dyn ImageStore, image: &PublishedImage, tag: &Tag) {
+//!     put_version(store, image, tag).await.unwrap();
+//! }
+//! ```
+//!
+//! Read back and verified, the same code compiles:
+//!
+//! ```no_run
+//! # use airlock::delivery::{push::PublishedImage, tag::put_version, verify::VerifiedImage};
+//! # use airlock::{domain::image::Tag, registry::ImageStore};
+//! async fn tag(store: &dyn ImageStore, image: &VerifiedImage, tag: &Tag) {
+//!     put_version(store, image, tag).await.unwrap();
+//! }
+//! ```
+//!
+//! Nothing else makes a verified image:
+//!
+//! ```compile_fail,E0451
+//! # use airlock::delivery::verify::VerifiedImage;
+//! fn claim(other: VerifiedImage) -> VerifiedImage {
+//!     VerifiedImage { tag: None, ..other }
+//! }
+//! ```
 
 use time::OffsetDateTime;
 
@@ -41,7 +70,8 @@ pub async fn look_at_version(
     let taken = |why: String| {
         Failure::refused_to_publish(format!("cannot publish `{repository}:{tag}`: the version exists"))
             .because(why)
-            .hint("a version is never moved; raise the version or push a new commit")
+            .hint("a version is never moved; a new commit gets one of its own")
+            .hint("for the registry's administrator: no job of this commit put the tag there; see who may write it")
     };
     let reference = ManifestReference::Digest(found.digest.clone());
     match verify(store, repository, &reference, policy, Channel::Staged, Completeness::BothFormats, now).await
@@ -137,14 +167,19 @@ async fn put(store: &dyn ImageStore, image: &VerifiedImage, tag: &Tag) -> Outcom
     let found = store.manifest(image.repository(), &ManifestReference::Tag(tag.clone())).await?;
     match found {
         Some(found) if found.digest == *image.digest() => Ok(()),
-        found => {
-            Err(Failure::system(format!("cannot tag `{}:{tag}`: the tag did not stay", image.repository()))
-                .because(format!(
-                    "expected {}, found {}",
-                    image.digest(),
-                    found.map_or_else(|| "nothing".to_owned(), |found| found.digest.to_string())
-                ))
-                .hint("somebody else writes this tag; retry the job once that has stopped"))
-        }
+        found => Err(did_not_stay(store, image, tag, found.map(|found| found.digest))),
+    }
+}
+
+fn did_not_stay(store: &dyn ImageStore, image: &VerifiedImage, tag: &Tag, found: Option<Digest>) -> Failure {
+    let what = format!("cannot tag `{}:{tag}`: the tag did not stay", image.repository());
+    let failure = Failure::system(what);
+    match found {
+        Some(found) => failure
+            .because(format!("expected {}, found {found}", image.digest()))
+            .hint("somebody else writes this tag; retry the job once that has stopped"),
+        None => failure
+            .because(format!("`{}` accepted the tag, and a moment later had no such tag", store.place()))
+            .hint("see the registry's own log for this tag: something removes it, or several instances behind one name do not share their storage"),
     }
 }

@@ -99,7 +99,7 @@ pub async fn verify(
     };
     let name = store.docker_reference(repository);
     let found = store.manifest(repository, reference).await.map_err(store_failure("read the image"))?;
-    let manifest = found.ok_or_else(|| absent(&name, reference))?;
+    let manifest = found.ok_or_else(|| absent(store, repository, reference))?;
     if let ManifestReference::Digest(digest) = reference
         && *digest != manifest.digest
     {
@@ -141,7 +141,7 @@ async fn read_image(
 ) -> Outcome<Bytes> {
     let broken = |why: String| damaged(name, &manifest.digest, why);
     if INDEX_TYPES.contains(&manifest.media_type.as_str()) {
-        return Err(broken("it is an index of several images: verify each image by its own digest".into()));
+        return Err(not_one_image(name, &manifest.digest));
     }
     if ![OCI_MANIFEST, DOCKER_MANIFEST].contains(&manifest.media_type.as_str()) {
         let found: String = manifest.media_type.chars().filter(|c| !c.is_control()).take(120).collect();
@@ -208,13 +208,13 @@ fn demand_both_formats(name: &str, verdict: &Verdict) -> Outcome<()> {
     Err(failure.hint("run the staging job again: its delivery completes the evidence"))
 }
 
-fn absent(name: &str, reference: &ManifestReference) -> Failure {
+fn absent(store: &dyn ImageStore, repository: &Repository, reference: &ManifestReference) -> Failure {
     let shown = match reference {
-        ManifestReference::Tag(tag) => format!("{name}:{tag}"),
-        ManifestReference::Digest(digest) => format!("{name}@sha256:{}…", digest.short()),
+        ManifestReference::Tag(tag) => format!("{repository}:{tag}"),
+        ManifestReference::Digest(digest) => format!("{repository}@sha256:{}…", digest.short()),
     };
     let kind = FailureKind::Refused { stage: EXIT_REFUSED_BY_PUBLISH_POLICY, cli: CLI_NO_SUCH_TAG };
-    Failure::new(kind, format!("there is no image `{shown}`"))
+    Failure::new(kind, format!("there is no image `{shown}` in `{}`", store.place()))
         .hint("compare the name with what the staging job's log says was published")
 }
 
@@ -224,9 +224,14 @@ fn damaged(name: &str, digest: &Digest, why: String) -> Failure {
         .hint("take another digest, or run the staging job again: it uploads what is absent")
 }
 
-/// Turns a store's error into a failure that says what was being done.
+fn not_one_image(name: &str, digest: &Digest) -> Failure {
+    Failure::refused_to_publish(format!("`{name}@sha256:{}…` is an index, not one image", digest.short()))
+        .hint("verify each of its images by its own digest")
+}
+
+/// Turns a store's error into a failure that says what was being done; kind and hints stay its own.
 pub(super) fn store_failure(doing: &str) -> impl Fn(StoreError) -> Failure {
-    move |error| Failure::system(format!("cannot {doing}")).because_of(&error)
+    move |error| Failure::from(error).while_doing(format!("cannot {doing}"))
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ use crate::domain::sandbox::{SandboxUser, TOOLS_BUSYBOX};
 
 /// Starts a command with the fixed umask (`executor-config/helper-image/rootfs/opt/airlock/exec`).
 const EXEC_WRAPPER: &str = "/.airlock/exec";
+/// How long the engine may take to start a command that it has accepted.
+const START_PATIENCE: Duration = Duration::from_secs(60);
 /// How often the engine is asked whether the main process still runs.
 const POLL: Duration = Duration::from_millis(400);
 /// How long output may still arrive after the main process ended.
@@ -93,6 +95,26 @@ pub(super) struct Attached {
     pub(super) id: String,
     pub(super) output: Output,
     pub(super) input: Input,
+}
+
+/// How the main process of an exec is doing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ExecState {
+    NotStarted,
+    Running,
+    Ended,
+}
+
+impl ExecState {
+    /// The engine attaches before it starts the process: until then it runs as little as after its end,
+    /// and only the exit code tells the two apart.
+    fn of(running: Option<bool>, exit_code: Option<i64>) -> Self {
+        match (running, exit_code) {
+            (Some(true), _) => Self::Running,
+            (_, Some(_)) => Self::Ended,
+            (_, None) => Self::NotStarted,
+        }
+    }
 }
 
 enum End {
@@ -184,6 +206,7 @@ impl Engine {
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ended: Option<Instant> = None;
         let mut open = true;
+        let accepted = Instant::now();
         loop {
             tokio::select! {
                 fed = &mut feed, if feeding => {
@@ -199,7 +222,12 @@ impl Engine {
                     }
                 },
                 _ = poll.tick(), if ended.is_none() => {
-                    if !self.exec_runs(&attached.id).await? {
+                    let over = match self.exec_state(&attached.id).await? {
+                        ExecState::NotStarted => accepted.elapsed() > START_PATIENCE,
+                        ExecState::Running => false,
+                        ExecState::Ended => true,
+                    };
+                    if over {
                         if !open {
                             return Ok(End::Closed);
                         }
@@ -221,12 +249,16 @@ impl Engine {
     }
 
     pub(super) async fn exec_runs(&self, id: &str) -> Result<bool, EngineError> {
+        Ok(self.exec_state(id).await? != ExecState::Ended)
+    }
+
+    async fn exec_state(&self, id: &str) -> Result<ExecState, EngineError> {
         let state = self
             .docker
             .inspect_exec(id)
             .await
             .map_err(|e| EngineError::from_bollard("ask how a command is doing", e))?;
-        Ok(state.running == Some(true))
+        Ok(ExecState::of(state.running, state.exit_code))
     }
 
     pub(super) async fn exit_code(&self, id: &str) -> Result<u8, EngineError> {
@@ -262,5 +294,17 @@ fn pass_on(chunk: LogOutput, output: &mut (dyn FnMut(Stream, &[u8]) + Send)) {
         LogOutput::StdOut { message } | LogOutput::StdIn { message } | LogOutput::Console { message } => {
             output(Stream::Stdout, &message);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_was_not_started_yet_has_not_ended() {
+        assert!(ExecState::of(Some(false), None) == ExecState::NotStarted);
+        assert!(ExecState::of(Some(true), None) == ExecState::Running);
+        assert!(ExecState::of(Some(false), Some(0)) == ExecState::Ended);
     }
 }

@@ -27,9 +27,10 @@ pub async fn remove_job(settings: &Settings, key: &JobKey) -> Outcome<()> {
         Ok(engine) => {
             let report = engine.remove_by_label(JOB_LABEL, key.as_str()).await;
             tracing::info!(job = key.as_str(), removed = report.removed.len(), "cleanup");
-            left.extend(report.failures.iter().map(|(leftover, error)| match leftover {
-                Some(leftover) => format!("{:?} `{}`: {error}", leftover.kind, leftover.name),
-                None => error.to_string(),
+            left.extend(report.failures.into_iter().map(|(_, error)| {
+                // The engine's own words name what holds the thing.
+                let failure = Failure::from(error);
+                [&[failure.what().to_owned()], failure.causes()].concat().join(": ")
             }));
         }
         Err(error) => left.push(error.to_string()),

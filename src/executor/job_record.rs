@@ -35,9 +35,11 @@ impl JobKey {
         Self(format!("try-{now_unix}-{process}"))
     }
 
-    /// Names a job by the key that its label or directory carries.
-    pub fn parse(text: &str) -> Self {
-        Self(text.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect())
+    /// Names a job by the key that its label or directory carries; `None` for what is no key, since
+    /// anybody may give a container any label, and `..` as a directory would be every job's.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_key = text.len() <= 128 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        (is_key && !text.is_empty()).then(|| Self(text.to_owned()))
     }
 
     /// Returns the text: letters, digits and hyphens.

@@ -7,6 +7,7 @@
 use time::OffsetDateTime;
 
 use crate::cancel::Cancel;
+use crate::delivery::pull::host_credentials;
 use crate::domain::image::PinnedImage;
 use crate::domain::job::{JobFacts, PublishDecision, PublishRule};
 use crate::engine::{Credentials, Engine};
@@ -38,9 +39,13 @@ pub async fn prepare(
         .or("cannot prepare the job", async {
             let engine = Engine::connect(&settings.engine_socket).await?;
             let mut said = |state: &str| log.line(format!("  … {state}"));
-            let credentials = credentials(response, &image);
+            let credentials = match credentials(response, &image) {
+                Some(of_the_job) => Some(of_the_job),
+                None => host_credentials(&settings.store.place, &image)?,
+            };
+            let helper_credentials = host_credentials(&settings.store.place, &settings.helper.image)?;
             let resolved = engine.resolve_image(&image, credentials, &mut said).await?;
-            let helper = engine.resolve_image(&settings.helper.image, None, &mut said).await?;
+            let helper = engine.resolve_image(&settings.helper.image, helper_credentials, &mut said).await?;
             log.line(format!(
                 "image   {}@sha256:{}…",
                 resolved.pinned.name(),

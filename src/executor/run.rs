@@ -7,6 +7,7 @@
 use time::OffsetDateTime;
 
 use crate::cancel::Cancel;
+use crate::delivery::heartbeat::beating;
 use crate::delivery::{Adapters, Confirmation};
 use crate::domain::job::{PublishRule, RunPhase};
 use crate::domain::trust::TrustPolicy;
@@ -15,7 +16,7 @@ use crate::executor::containers::{self, TestRun};
 use crate::executor::job_record::{JobDirectory, JobKey, JobRecord};
 use crate::executor::staging::{self, StagingJob};
 use crate::executor::{HostAdapters, source, summary};
-use crate::failure::{Failure, FailureKind, Outcome};
+use crate::failure::{Failure, Outcome};
 use crate::gitlab::api::GitLabApi;
 use crate::gitlab::job_response::JobResponse;
 use crate::job_log::JobLog;
@@ -66,12 +67,15 @@ fn ended(phase: &RunPhase, run: TestRun) -> Outcome<()> {
     match run {
         TestRun::Ended { status: 0 } => Ok(()),
         TestRun::Ended { status } => {
-            let exit_code = u8::try_from(status).ok().filter(|code| *code > 0).unwrap_or(1);
-            Err(Failure::new(
-                FailureKind::Job { exit_code },
-                format!("`{}` ended with status {status}", phase.name()),
-            )
-            .note("this is your job's result"))
+            let (whose, note) = match phase {
+                RunPhase::Predefined(_) => (
+                    "GitLab Runner's own script ",
+                    "the lines above say why; this script is not yours, but works on what the job declares",
+                ),
+                _ => ("", "this is your job's result"),
+            };
+            let what = format!("{whose}`{}` ended with status {status}", phase.name());
+            Err(Failure::job(status.max(1), what).note(note))
         }
         TestRun::Cancelled => Err(Failure::cancelled(format!("`{}` was cancelled", phase.name()))),
     }
@@ -106,7 +110,7 @@ async fn publish(
     let tree = {
         let _section = log.section("source", "Source: the commit itself, not the workspace");
         let fetch = source::fetch(engine, settings, &helper, key, response, &work_dir, log);
-        cancel.or("cannot take the commit", fetch).await?
+        cancel.or("cannot take the commit", beating(log, "fetching the commit", fetch)).await?
     };
     let started =
         OffsetDateTime::from_unix_timestamp(record.started_unix).unwrap_or(OffsetDateTime::UNIX_EPOCH);
@@ -141,7 +145,9 @@ async fn publish(
     })
     .await?;
     let next = match delivered.images.first() {
-        Some(image) => format!("airlock verify {}:{}", adapters.store.docker_reference(&image.repository), image.version),
+        Some(image) => {
+            format!("airlock verify {}:{}", adapters.store.docker_reference(&image.repository), image.version)
+        }
         None => String::new(),
     };
     summary::write(log, &delivered, &adapters.store.place(), &next);

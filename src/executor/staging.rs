@@ -108,6 +108,7 @@ pub async fn run(
         manifest: &manifest,
         policy: job.policy,
         prefix: job.prefix,
+        place: &job.settings.store.place,
         builder_id: &job.settings.builder_id,
         test_image: &job.image.pinned,
         test_report: &report,
@@ -169,8 +170,7 @@ async fn test(job: &StagingJob<'_>, container: &JobContainer) -> Outcome<()> {
         TestRun::Ended { status: 0 } => Ok(()),
         TestRun::Ended { status } => {
             // These numbers are Airlock's own words in a publishing job.
-            let shown = match u8::try_from(status).unwrap_or(1) {
-                0 => 1,
+            let shown = match status {
                 code @ EXIT_REFUSED_BEFORE_SCRIPT..=EXIT_CANCELLED => {
                     job.log.line(format!("the script's status {code} is reported as 1"));
                     1

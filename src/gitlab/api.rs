@@ -45,8 +45,7 @@ impl From<GitLabError> for Failure {
         match &error {
             GitLabError::Unreachable { .. } => Failure::system(what)
                 .because(&error)
-                .hint("retry the job when GitLab answers again; nothing was tagged")
-                .note("runner problem, not your script"),
+                .hint("retry the job when GitLab answers again"),
             GitLabError::NotRunning { .. } => Failure::cancelled(what)
                 .because(&error)
                 .hint("a job that was cancelled or has ended publishes nothing; run it again to publish"),

@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn the_url_loses_its_user_and_password() {
-        let response = parse(&response()).ok().expect("a response");
+        let response = parse(&response()).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(response.facts.repository_url.as_str(), "https://gitlab.acme.internal/acme/billing.git");
         assert_eq!(response.token.as_str(), "job-token-secret");
     }
@@ -332,7 +332,7 @@ mod tests {
     fn without_a_project_path_the_url_tells_it() {
         let mut value = response();
         value["job_info"].as_object_mut().expect("an object").remove("project_full_path");
-        assert_eq!(parse(&value).ok().expect("a response").facts.project_path, "acme/billing");
+        assert_eq!(parse(&value).unwrap_or_else(|e| panic!("{e}")).facts.project_path, "acme/billing");
     }
 
     #[test]
@@ -341,7 +341,7 @@ mod tests {
         value["artifacts"] = json!([{"paths": ["a"]}]);
         value["cache"] = json!([{"key": "k", "paths": ["b"]}, {"paths": []}]);
         value["dependencies"] = json!([{"id": 1, "artifacts_file": {"filename": "a.zip"}}]);
-        let response = parse(&value).ok().expect("a response");
+        let response = parse(&value).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(response.needs_gitlab_runner, ["artifacts", "cache", "dependencies"]);
     }
 

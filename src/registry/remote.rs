@@ -6,7 +6,7 @@
 
 mod auth;
 mod challenge;
-mod credentials;
+pub mod credentials;
 mod http;
 mod listing;
 mod push;
@@ -79,7 +79,7 @@ fn read_ca(path: PathBuf) -> Result<(Vec<Certificate>, Vec<reqwest::Certificate>
     use std::io::Read;
 
     let shown = path.display();
-    let failed = |source| StoreError::Io { what: format!("read the CA file `{shown}`"), source };
+    let failed = |source| StoreError::SettingsFile { what: format!("read the CA file `{shown}`"), source };
     let mut text = Vec::new();
     let file = std::fs::File::open(&path).map_err(failed)?;
     file.take(MAX_CA_BYTES).read_to_end(&mut text).map_err(failed)?;

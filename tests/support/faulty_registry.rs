@@ -1,7 +1,10 @@
 //! A registry that misbehaves on command, alone or before a real one, and notes what it was asked.
 
+#![allow(dead_code, reason = "each test binary uses its own part, so `expect` cannot hold in all of them")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,6 +30,10 @@ pub enum Answer {
     SlowBody,
     /// Closes the connection without a word.
     HangUp,
+    /// Raises the flag and holds the request, unforwarded, until the client is gone.
+    Hold(Arc<AtomicBool>),
+    /// Passes it to the real registry, then raises the flag and holds the answer until the client is gone.
+    ForwardThenHold(Arc<AtomicBool>),
 }
 
 type Behaviour = dyn Fn(&Request, usize) -> Answer + Send + Sync;
@@ -106,6 +113,12 @@ fn serve(
     let mut body = reader.take(length);
     match behave(&request, seen) {
         Answer::HangUp => {}
+        Answer::Hold(flag) => hold(&flag, body.into_inner())?,
+        Answer::ForwardThenHold(flag) => {
+            let mut answer = forward(upstream.unwrap(), &head, &mut body)?;
+            std::io::copy(&mut answer, &mut std::io::sink())?;
+            hold(&flag, body.into_inner())?;
+        }
         Answer::Forward => {
             let mut answer = forward(upstream.unwrap(), &head, &mut body)?;
             std::io::copy(&mut answer, &mut connection)?;
@@ -146,6 +159,12 @@ fn serve(
         }
     }
     connection.flush()
+}
+
+/// The client is gone when its side of the connection ends.
+fn hold(flag: &AtomicBool, mut connection: impl Read) -> std::io::Result<()> {
+    flag.store(true, Ordering::SeqCst);
+    std::io::copy(&mut connection, &mut std::io::sink()).map(|_| ())
 }
 
 fn forward(upstream: &str, head: &str, body: &mut dyn Read) -> std::io::Result<TcpStream> {

@@ -26,7 +26,7 @@ pub struct Registry {
     pub auth_file: Option<PathBuf>,
     /// Where it keeps its blobs.
     pub storage: PathBuf,
-    process: Child,
+    pub process: Child,
     _directory: tempfile::TempDir,
 }
 

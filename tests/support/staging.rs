@@ -156,18 +156,18 @@ impl Host {
         let mut arguments = vec!["verify", "--trust", text(&trust)];
         arguments.extend(more);
         let store = self.path("store");
-        let full;
-        match &self.registry {
+        let full = match &self.registry {
             Some(registry) => {
-                let (ca, auth) = (registry.ca.as_ref().expect("a CA"), registry.auth_file.as_ref().expect("a file"));
+                let (ca, auth) =
+                    (registry.ca.as_ref().expect("a CA"), registry.auth_file.as_ref().expect("a file"));
                 arguments.extend(["--ca", text(ca), "--auth-file", text(auth)]);
-                full = format!("{}/{reference}", registry.host);
+                format!("{}/{reference}", registry.host)
             }
             None => {
                 arguments.extend(["--layout", text(&store)]);
-                full = reference.to_owned();
+                reference.to_owned()
             }
-        }
+        };
         arguments.push(&full);
         airlock(&arguments)
     }
@@ -245,7 +245,10 @@ pub fn write_small_component(repository: &GitRepository) {
     repository.write(".dockerignore", "Makefile\n");
     repository.write(
         "Dockerfile",
-        &format!("FROM {}\nCOPY app.py /srv/app.py\nRUN echo built > /srv/built\nUSER 1000\n", base_image("PYTHON")),
+        format!(
+            "FROM {}\nCOPY app.py /srv/app.py\nRUN echo built > /srv/built\nUSER 1000\n",
+            base_image("PYTHON")
+        ),
     );
 }
 
@@ -280,7 +283,7 @@ pub fn airlock(arguments: &[&str]) -> Output {
 pub fn redact(text: &str) -> String {
     let patterns: BTreeMap<&str, &str> = BTreeMap::from([
         (r"sha256:[0-9a-f]{64}", "sha256:<digest>"),
-        (r"sha256:[0-9a-f]{12}…", "sha256:<short>…"),
+        (r"sha256:[0-9a-f]{12}\b", "sha256:<short>"),
         (r"\b[0-9a-f]{40}\b", "<commit>"),
         (r"\.g[0-9a-f]{12}\b", ".g<commit>"),
         (r"\b20[0-9]{12}\b", "<time>"),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::super::stores::{self, Signers};
-use super::local_settings::LOCAL_BUILDER_ID;
+use crate::domain::evidence::provenance::LOCAL_BUILDER_ID;
 use crate::domain::trust::TrustPolicy;
 use crate::executor::staging::Delivered;
 use crate::failure::{Failure, Outcome};

@@ -3,15 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::domain::evidence::provenance::LOCAL_BUILDER_ID;
 use crate::domain::image::{NamePattern, PinnedImage};
 use crate::failure::{Failure, Outcome};
 use crate::settings::{
     GitLabSettings, HelperSettings, ImageSettings, KeySettings, SandboxLimits, Settings, StorePlace,
     StoreSettings,
 };
-
-/// The builder id of provenance that no control plane stands behind.
-pub const LOCAL_BUILDER_ID: &str = "urn:airlock:builder:local-try";
 
 /// Returns the settings; `repository` is the working tree's top.
 pub fn settings(layout: Option<&Path>, helper: Option<&PinnedImage>, repository: &Path) -> Outcome<Settings> {

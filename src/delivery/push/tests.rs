@@ -45,7 +45,7 @@ async fn writes_the_image_then_attestations_then_the_signature() {
 #[tokio::test]
 async fn after_a_death_at_any_write_the_image_is_refused_and_a_retry_completes_it() {
     let keys = Keys::new();
-    for deaths in 0..ORDER.len() {
+    for (deaths, last_write) in ORDER.iter().enumerate() {
         let store = MemoryStore::default();
         let signed = keys.signed(image("a"), &input()).await;
         // The death: what was in the store after that write is all that there is.
@@ -73,7 +73,7 @@ async fn after_a_death_at_any_write_the_image_is_refused_and_a_retry_completes_i
             NOW,
         )
         .await;
-        assert_eq!(verified.is_ok(), complete, "after {} ({deaths})", ORDER[deaths]);
+        assert_eq!(verified.is_ok(), complete, "after {last_write} ({deaths})");
         // A new process signs anew: other signatures over the same payloads.
         let again = keys.signed(image("a"), &input()).await;
         let published = publish(&store, &again, &|_| ()).await.unwrap();
@@ -151,6 +151,7 @@ async fn what_is_written_is_cosigns_layout() {
     let signature = &signed.evidence().simple_signing.signature;
     let signature = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, signature);
     let mut told = String::new();
+    let mask = regex::Regex::new("\"size\": [0-9]{3,}").unwrap();
     for digest in content.tags.values().chain(content.referrers[published.digest()].iter().map(|d| &d.digest))
     {
         let value: serde_json::Value = serde_json::from_slice(&content.manifests[digest].1).unwrap();
@@ -158,10 +159,8 @@ async fn what_is_written_is_cosigns_layout() {
         // Signatures differ at each run, and with them the digests and sizes of what holds them.
         text = text.replace(&signature, "SIGNATURE").replace(published.digest().as_str(), "SUBJECT");
         for digest in content.blobs.keys().filter(|digest| **digest != Digest::of(b"{}")) {
-            let kept = [published.digest().as_str()].contains(&digest.as_str());
-            text = if kept { text } else { text.replace(digest.as_str(), "DIGEST") };
+            text = text.replace(digest.as_str(), "DIGEST");
         }
-        let mask = regex::Regex::new("\"size\": [0-9]{3,}").unwrap();
         told.push_str(&mask.replace_all(&text, "\"size\": SIZE"));
         told.push('\n');
     }

@@ -192,7 +192,8 @@ impl Collector<'_> {
             | StoreError::NotAsDeclared { .. }
             | StoreError::NoRoom { .. }
             | StoreError::Io { .. }
-            | StoreError::Settings { .. } => Err(store_failure("read the image's evidence")(error)),
+            | StoreError::Settings { .. }
+            | StoreError::SettingsFile { .. } => Err(store_failure("read the image's evidence")(error)),
         }
     }
 }

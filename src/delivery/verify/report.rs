@@ -19,6 +19,7 @@ use crate::job_log::printable;
 #[serde(rename_all = "camelCase")]
 pub struct VerificationReport {
     schema_version: u8,
+    verified: bool,
     image: String,
     repository: String,
     digest: Digest,
@@ -82,6 +83,8 @@ impl VerificationReport {
         let verdict = image.verdict();
         Self {
             schema_version: 1,
+            // There is no report about an image that is not.
+            verified: true,
             image: format!("{}@{}", image.name, image.digest()),
             repository: image.repository.to_string(),
             digest: image.digest().clone(),

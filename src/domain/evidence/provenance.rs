@@ -16,6 +16,8 @@ use crate::domain::image::PinnedImage;
 
 /// The build type, whose schema is this module.
 pub const BUILD_TYPE: &str = "urn:airlock:build-type:staging-job:v1";
+/// The builder of whatever no GitLab job stands behind: different trust has a different builder.
+pub const LOCAL_BUILDER_ID: &str = "urn:airlock:builder:local-try";
 /// The highest hermetic level that there is.
 pub const MAX_HERMETIC_LEVEL: u8 = 4;
 

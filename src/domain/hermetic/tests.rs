@@ -1,3 +1,5 @@
+//! Levels follow from what was measured, and from nothing else.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! The create request is the page that shows what hermetic means.
+
 use std::collections::BTreeMap;
 
 use super::*;

@@ -51,11 +51,19 @@ impl TrustPolicy {
         };
         let mut problems = Vec::new();
         let signature = self.judge_signature(subject, evidence, now).map_err(|p| problems.push(p)).ok();
-        problems.extend(self.failed_test(subject, evidence));
+        let failed_test = self.failed_test(subject, evidence);
+        // Said once: by the failure itself, not again as the lack of a passed result.
+        let judged: Vec<EvidenceKind> = rule
+            .evidence
+            .iter()
+            .copied()
+            .filter(|kind| failed_test.is_none() || *kind != EvidenceKind::TestResult)
+            .collect();
+        problems.extend(failed_test);
         let mut accepted = Vec::new();
         let (mut provenances, mut test_result) = (Vec::new(), None);
-        for kind in &rule.evidence {
-            match self.judge_evidence(*kind, rule, subject, evidence, now) {
+        for kind in judged {
+            match self.judge_evidence(kind, rule, subject, evidence, now) {
                 Ok((chosen, contents)) => {
                     accepted.push(chosen);
                     for content in contents {

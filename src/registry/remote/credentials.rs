@@ -14,18 +14,19 @@ const MAX_BYTES: u64 = 64 * 1024;
 
 /// A user name and a password.
 #[derive(Clone)]
-pub(super) struct Credentials {
-    pub(super) user: String,
-    pub(super) password: String,
+pub struct Credentials {
+    pub user: String,
+    pub password: String,
 }
 
 /// Reads the credentials for `host`; a file that has none for it is an error, because a job that runs
 /// without them fails later and says less.
-pub(super) fn read(path: &Path, host: &RegistryHost) -> Result<Credentials, StoreError> {
+pub fn read(path: &Path, host: &RegistryHost) -> Result<Credentials, StoreError> {
     let shown = path.display();
     let refused =
         |why: String| StoreError::Settings { what: format!("the credentials file `{shown}` {why}") };
-    let failed = |source| StoreError::Io { what: format!("read the credentials file `{shown}`"), source };
+    let failed =
+        |source| StoreError::SettingsFile { what: format!("read the credentials file `{shown}`"), source };
     let file = std::fs::File::open(path).map_err(failed)?;
     let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {

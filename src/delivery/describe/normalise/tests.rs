@@ -125,7 +125,7 @@ struct Listed {
 
 fn listing(bytes: &[u8], clamp: bool) -> Vec<Listed> {
     let mut archive = tar::Archive::new(bytes);
-    let list = |entry: std::io::Result<tar::Entry<'_, &[u8]>>| {
+    let list = |entry: io::Result<tar::Entry<'_, &[u8]>>| {
         let mut entry = entry.unwrap();
         let mut mtime = entry.header().mtime().unwrap().cast_signed();
         let mut records = Vec::new();

@@ -98,9 +98,9 @@ impl<'a> Tally<'a> {
             .filter(|key| key.key_use == self.key_use)
             .map(|key| format!("`{}`", key.name))
             .collect();
-        let trusted = if trusted.is_empty() { "no key".into() } else { trusted.join(", ") };
+        let trusted = if trusted.is_empty() { "none".into() } else { trusted.join(", ") };
         let text = format!(
-            "{what}: found {}, none good: {}; trusted is {trusted} ({})",
+            "{what}: found {}, none good: {}; trusted for it: {trusted} ({})",
             self.found,
             reasons.join("; "),
             self.policy.file

@@ -1,0 +1,30 @@
+# The commands of this repository. `.ci/run` runs the same ones.
+.PHONY: help bootstrap demo test fault-matrix check deny
+
+help:
+	@echo "make bootstrap   make this Debian machine ready (idempotent)"
+	@echo "make demo        the sample component through its staging job, then verified"
+	@echo "make test        every test, once, in debug"
+	@echo "make fault-matrix   kill -9 at every single write of a delivery (about 20 minutes)"
+	@echo "make check       formatting, lints, and dependencies where cargo-deny is there"
+	@echo "make deny        dependencies: banned crates, licences, sources (installs cargo-deny under target/)"
+
+bootstrap:
+	@scripts/bootstrap
+
+demo:
+	@scripts/demo
+
+test: bootstrap
+	cargo test --locked
+
+fault-matrix: bootstrap
+	cargo test --locked --test faults -- --ignored --nocapture every_single_write
+
+check:
+	cargo fmt --all --check
+	cargo clippy --locked --all-targets -- -D warnings
+	@scripts/deny --if-installed
+
+deny:
+	@scripts/deny

@@ -1,0 +1,1 @@
+"""Invoices with exact totals, kept in SQLite and served as JSON over HTTP."""
