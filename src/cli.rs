@@ -57,13 +57,13 @@ fn finish(outcome: Outcome<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            complain(&failure);
+            complain(&failure.to_string());
             ExitCode::from(failure.cli_exit_code())
         }
     }
 }
 
-fn complain(failure: &Failure) {
+fn complain(failure: &str) {
     use std::io::Write;
     // A closed standard error must not turn into a panic; the exit code still tells.
     // One write: in a job's log standard output could otherwise come between the words.
@@ -94,7 +94,8 @@ fn read_small(path: &Path, what: &str) -> Outcome<String> {
 /// Reads and checks the host settings.
 fn read_settings(path: &Path) -> Outcome<Settings> {
     let text = read_small(path, "the host settings").map_err(|failure| {
-        failure.hint("for the runner's administrator: copy `executor-config/host.toml` to `/etc/airlock/host.toml` and fill it in")
+        failure
+            .hint("for the runner's administrator: `executor-config/host.toml` is the template of this file")
     })?;
     Settings::parse(&text).map_err(|error| error.into_failure(&path.display().to_string()))
 }

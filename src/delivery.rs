@@ -14,6 +14,7 @@ pub mod lock;
 pub mod provenance;
 pub mod pull;
 pub mod push;
+pub mod push_log;
 pub mod sign;
 pub mod tag;
 pub mod verify;
@@ -27,9 +28,10 @@ use crate::cancel::Cancel;
 use crate::delivery::build::PlannedBuild;
 use crate::delivery::commit::CommitTree;
 use crate::delivery::describe::{ImageLabels, first_difference};
-use crate::delivery::heartbeat::beating;
+use crate::delivery::heartbeat::{Progress, beating, beating_with};
 use crate::delivery::layer_cache::{CachedLayer, LayerCache};
 use crate::delivery::lock::DeliveryLock;
+use crate::delivery::push_log::{PushLog, in_units};
 use crate::delivery::sign::EvidenceInput;
 use crate::delivery::verify::{Completeness, VerifiedImage};
 use crate::domain::component::ComponentManifest;
@@ -115,7 +117,7 @@ pub async fn deliver(
     log: &JobLog,
     cancel: &Cancel,
 ) -> Outcome<Vec<DeliveredImage>> {
-    let version = version(delivery)?;
+    let version = version(delivery.tree, delivery.manifest)?;
     let turn = DeliveryLock::acquire(delivery.state_dir, delivery.facts.project_id);
     let turn = beating(log, "another delivery of this project goes on here", turn);
     let _turn = cancel.or(STOPPED, turn).await?;
@@ -248,10 +250,11 @@ impl Ready {
     }
 }
 
-fn version(delivery: &Delivery<'_>) -> Outcome<Tag> {
-    let file = delivery.tree.read(delivery.manifest.version_file().as_str(), 4096)?;
+/// Returns the version tag of a commit; asked before anything runs, since a bad version stops a delivery.
+pub fn version(tree: &CommitTree, manifest: &ComponentManifest) -> Outcome<Tag> {
+    let file = tree.read(manifest.version_file().as_str(), 4096)?;
     let version = Version::from_file(file.as_deref())?;
-    let commit = delivery.tree.commit();
+    let commit = tree.commit();
     Ok(version_tag(&version, commit.time(), &commit.id().to_string(), &VersionTemplate::default())?)
 }
 
@@ -287,7 +290,7 @@ async fn publish(
 
     let built = {
         let _section = log.section("build", &format!("Build {repository}"));
-        build::build(adapters.engine, delivery, plan, log).await?
+        beating(log, "building", build::build(adapters.engine, delivery, plan, log)).await?
     };
     lap("build", &mut times);
 
@@ -304,7 +307,15 @@ async fn publish(
             documents::describe(adapters.engine, adapters.store, &built, labels, commit.time(), places, log)
                 .await?;
         log.line(format!("digest  {}", described.image.manifest_digest));
-        log.line(format!("layers  {}", described.image.layers.len()));
+        for layer in &described.image.layers {
+            let origin = match layer.origin {
+                describe::LayerOrigin::Base => "of the base image",
+                describe::LayerOrigin::Own => "of this build",
+            };
+            let there = if layer.file.is_none() { ", the store has it" } else { "" };
+            let size = in_units(layer.size);
+            log.line(format!("layer   sha256:{}…  {origin}, {size} compressed{there}", layer.blob.short()));
+        }
         log.line(format!("sbom    {} packages", described.inventory.package_count()));
         described
     };
@@ -354,12 +365,26 @@ async fn publish(
             .await?;
     log.line("signed  SBOMs, provenance and test result with the key `attestation`, the image with the key `image`");
     lap("sign", &mut times);
-    let written = |what: &str| log.line(format!("pushed  {what}"));
-    let published = beating(log, "pushing", push::publish(store, &signed, &written)).await?;
+    let (words, progress) = (PushLog::new(&signed), Progress::default());
+    let written = |what: &str| {
+        log.line(words.line(what));
+        progress.set(format!("`{what}` is stored"));
+    };
+    let published = beating_with(log, "pushing", &progress, push::publish(store, &signed, &written)).await?;
     lap("push", &mut times);
     let verifying = published.verify(store, delivery.policy, Channel::Staged, now);
-    let verified = beating(log, "reading back", verifying).await?;
-    log.line(format!("verified {repository}@{} with the code and the policy of a client", verified.digest()));
+    let verified = beating(log, "reading back", verifying).await.map_err(|failure| {
+        // Whatever it is, it is not the author's: keys, policy and store are the host's.
+        failure
+            .while_doing(format!("cannot trust what was just published as `{repository}`: nothing is tagged"))
+            .with_kind(FailureKind::System)
+            .hint("for the runner's administrator: the policy that `trust` names in the host settings must list the public keys of `[keys]`")
+    })?;
+    tracing::info!(%repository, digest = %verified.digest(), "published and verified");
+    log.line(format!(
+        "verified {repository}@sha256:{}… as a client would: same code, same policy",
+        verified.digest().short()
+    ));
     lap("verify", &mut times);
     remember_layers(delivery.state_dir, &described);
     Ok(Ready { verified, packages, bytes, not_reproducible: None, times })

@@ -2,7 +2,7 @@
 //!
 //! Adapters have small error enums of their own; the conversion to a [`Failure`] stands beside each
 //! enum, because only the adapter knows what its reader can do next.
-//! Rendering adds layout and hints and never changes a sentence.
+//! Rendering adds layout, takes control characters away and never changes a sentence.
 
 use std::error::Error;
 use std::fmt;
@@ -142,6 +142,11 @@ impl Failure {
         self
     }
 
+    /// Adds who must act unless the failure says so itself.
+    pub fn or_note(self, note: &str) -> Self {
+        if self.notes.is_empty() { self.note(note) } else { self }
+    }
+
     /// Replaces the kind, where the caller knows better whose fault it is.
     pub fn with_kind(mut self, kind: FailureKind) -> Self {
         self.kind = kind;
@@ -194,16 +199,16 @@ impl fmt::Display for Failure {
             FailureKind::Internal => write!(
                 f,
                 "error: internal error: {} (airlock {}, please report)",
-                self.what,
+                printable(&self.what),
                 env!("CARGO_PKG_VERSION")
             )?,
-            _ => write!(f, "error: {}", self.what)?,
+            _ => write!(f, "error: {}", printable(&self.what))?,
         }
         let mut block = |label: &str, lines: &[String]| -> fmt::Result {
             for (i, line) in lines.iter().enumerate() {
                 let lead = if i == 0 { format!("{label}: ") } else { " ".repeat(label.len() + 2) };
                 let indent = format!("\n{}", " ".repeat(label.len() + 2));
-                write!(f, "\n{lead}{}", line.trim_end().replace('\n', &indent))?;
+                write!(f, "\n{lead}{}", printable(line.trim_end()).replace('\n', &indent))?;
             }
             Ok(())
         };
@@ -214,6 +219,11 @@ impl fmt::Display for Failure {
 }
 
 impl Error for Failure {}
+
+/// A cause may quote a job's own words: they must not move a cursor or forge a section of the log.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| matches!(c, '\t' | '\n') || !c.is_control()).collect()
+}
 
 /// The result of every use-case.
 pub type Outcome<T> = Result<T, Failure>;

@@ -1,11 +1,12 @@
-//! What a person reads in a job's log: collapsible sections, one line per thing done, progress.
+//! What a person reads in a job's log: collapsible sections, one line per thing done.
 //!
 //! GitLab's section markers: `section_start:<unix>:<name>[collapsed=true]\r\x1b[0K<header>`.
 //! No timestamps of our own: GitLab Runner prepends them. Secrets that Airlock holds are masked here.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Whether section markers are written: GitLab folds them, a terminal shows a heading instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,12 +27,24 @@ pub struct JobLog {
 struct Inner {
     out: Box<dyn Write + Send>,
     masks: Vec<String>,
+    /// How often each section was opened: GitLab tells sections apart by their names alone.
+    sections: BTreeMap<String, u32>,
+}
+
+/// How GitLab shows a section at first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fold {
+    Closed,
+    Open,
 }
 
 impl JobLog {
     /// Creates a log over `out`.
     pub fn new(out: Box<dyn Write + Send>, style: LogStyle) -> Self {
-        Self { inner: Arc::new(Mutex::new(Inner { out, masks: Vec::new() })), style }
+        Self {
+            inner: Arc::new(Mutex::new(Inner { out, masks: Vec::new(), sections: BTreeMap::new() })),
+            style,
+        }
     }
 
     /// Masks `secret` in everything that Airlock writes from now on; texts under 6 bytes are not masked.
@@ -57,29 +70,43 @@ impl JobLog {
         let _ = inner.out.flush();
     }
 
-    /// Opens a section that ends when the returned guard is dropped.
-    pub fn section(&self, name: &str, header: &str) -> Section {
-        match self.style {
-            LogStyle::GitLab => self.write(&format!(
-                "section_start:{}:airlock_{name}[collapsed=true]\r\x1b[0K{header}\n",
-                unix_now()
-            )),
-            LogStyle::Terminal => self.write(&format!("\n── {header}\n")),
-        }
-        Section { log: self.clone(), name: name.to_owned(), started: Instant::now() }
+    /// Returns `text` with every secret masked, for what is written elsewhere than here.
+    pub fn masked(&self, text: &str) -> String {
+        self.lock().masked(text)
     }
 
-    /// Starts progress for a thing that may take longer than two seconds.
-    pub fn progress(&self, what: &str) -> Progress {
-        Progress { log: self.clone(), what: what.to_owned(), started: Instant::now(), last: Instant::now() }
+    /// Opens a folded section that ends when the returned guard is dropped.
+    pub fn section(&self, name: &str, header: &str) -> Section {
+        self.start_section(name, header, Fold::Closed)
+    }
+
+    /// Opens a section whose content is what the reader came for: it is shown unfolded.
+    pub fn open_section(&self, name: &str, header: &str) -> Section {
+        self.start_section(name, header, Fold::Open)
+    }
+
+    fn start_section(&self, name: &str, header: &str, fold: Fold) -> Section {
+        let times = {
+            let mut inner = self.lock();
+            let times = inner.sections.entry(name.to_owned()).or_default();
+            *times += 1;
+            *times
+        };
+        let name = if times == 1 { name.to_owned() } else { format!("{name}_{times}") };
+        let header = printable(header);
+        match self.style {
+            LogStyle::GitLab => {
+                let fold = if fold == Fold::Closed { "[collapsed=true]" } else { "" };
+                self.write(&format!("section_start:{}:airlock_{name}{fold}\r\x1b[0K{header}\n", unix_now()));
+            }
+            LogStyle::Terminal => self.write(&format!("\n── {header}\n")),
+        }
+        Section { log: self.clone(), name }
     }
 
     fn write(&self, text: &str) {
         let mut inner = self.lock();
-        let mut text = text.to_owned();
-        for mask in &inner.masks {
-            text = text.replace(mask.as_str(), "[MASKED]");
-        }
+        let text = inner.masked(text);
         let _ = inner.out.write_all(text.as_bytes());
         let _ = inner.out.flush();
     }
@@ -89,43 +116,22 @@ impl JobLog {
     }
 }
 
+impl Inner {
+    fn masked(&self, text: &str) -> String {
+        self.masks.iter().fold(text.to_owned(), |text, mask| text.replace(mask.as_str(), "[MASKED]"))
+    }
+}
+
 /// An open section of the log.
 pub struct Section {
     log: JobLog,
     name: String,
-    started: Instant,
-}
-
-impl Section {
-    /// Returns how long the section has been open.
-    pub fn elapsed(&self) -> Duration {
-        self.started.elapsed()
-    }
 }
 
 impl Drop for Section {
     fn drop(&mut self) {
         if self.log.style == LogStyle::GitLab {
             self.log.write(&format!("section_end:{}:airlock_{}\r\x1b[0K\n", unix_now(), self.name));
-        }
-    }
-}
-
-/// Says something at most every two seconds while one thing goes on.
-pub struct Progress {
-    log: JobLog,
-    what: String,
-    started: Instant,
-    last: Instant,
-}
-
-impl Progress {
-    /// Notes the present state, for example `31 of 120 MiB`; writes it when two seconds have passed.
-    pub fn tick(&mut self, state: impl FnOnce() -> String) {
-        if self.last.elapsed() >= Duration::from_secs(2) {
-            self.last = Instant::now();
-            let seconds = self.started.elapsed().as_secs();
-            self.log.line(format!("  … {}: {} ({seconds} s)", self.what, state()));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Host settings `/etc/airlock/host.toml`: typed, then checked once (schema: docs/formats).
+//! Host settings `/etc/airlock/host.toml`: typed, then checked once.
 //!
 //! Nothing that a repository configures can weaken what stands here. This module parses text; the
 //! caller reads the file.

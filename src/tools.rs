@@ -3,7 +3,6 @@
 //!
 //! Nothing here ever sees a secret: neither argv nor environment carries one.
 
-use std::path::PathBuf;
 use std::process::Stdio;
 
 use tokio::io::AsyncReadExt;
@@ -46,7 +45,7 @@ impl From<ToolError> for Failure {
     }
 }
 
-/// Returns a command with nothing inherited but the search path and the home directory.
+/// Returns a command that inherits nothing.
 fn command(program: &'static str) -> Command {
     let mut command = Command::new(program);
     command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -64,12 +63,8 @@ fn spawn_error(program: &'static str, source: std::io::Error) -> ToolError {
 }
 
 /// Runs a program to its end and returns its standard output.
-async fn output(program: &'static str, args: &[&str], directory: &PathBuf) -> Result<Vec<u8>, ToolError> {
-    let mut child = command(program)
-        .args(args)
-        .current_dir(directory)
-        .spawn()
-        .map_err(|source| spawn_error(program, source))?;
+async fn output(mut command: Command, program: &'static str, args: &[&str]) -> Result<Vec<u8>, ToolError> {
+    let mut child = command.args(args).spawn().map_err(|source| spawn_error(program, source))?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let read = async {

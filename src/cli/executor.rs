@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use crate::cancel::Cancel;
 use crate::domain::job::RunPhase;
 use crate::executor::{self, HostAdapters};
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, FailureKind, Outcome};
 use crate::gitlab::job_response::JobResponse;
 use crate::gitlab::stage_environment::{StageEnvironment, StageKind};
 use crate::job_log::{JobLog, LogStyle};
@@ -52,22 +52,45 @@ pub fn run(stage: Stage) -> ExitCode {
         #[expect(clippy::disallowed_methods, reason = "the command line is where the environment is read")]
         std::env::var(name).ok()
     });
+    let log = job_log();
     let (kind, outcome) = match stage {
         Stage::Config(common) => (StageKind::Config, config(&common)),
-        Stage::Prepare(common) => (StageKind::Prepare, prepare(&common, &environment)),
+        Stage::Prepare(common) => (StageKind::Prepare, prepare(&common, &environment, &log)),
         Stage::Run(arguments) => {
             environment.reset_exit_code();
-            (StageKind::Run, run_phase(&arguments, &environment))
+            (StageKind::Run, run_phase(&arguments, &environment, &log))
         }
         Stage::Cleanup(common) => (StageKind::Cleanup, cleanup(&common, &environment)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            tracing::warn!(stage = ?kind, failure = %failure, "the stage failed");
-            super::complain(&failure);
+            let failure = match whose_problem(failure.kind(), kind) {
+                Some(note) => failure.or_note(note),
+                None => failure,
+            };
+            let text = log.masked(&failure.to_string());
+            tracing::warn!(stage = ?kind, failure = %text, "the stage failed");
+            super::complain(&text);
             ExitCode::from(environment.exit_code(failure.kind(), kind))
         }
+    }
+}
+
+/// The last line of a failed stage: whose problem it is, where the failure doesn't say it better.
+fn whose_problem(kind: FailureKind, stage: StageKind) -> Option<&'static str> {
+    match (kind, stage) {
+        (FailureKind::Job { .. }, _) => Some("this is your job's result"),
+        (FailureKind::Refused { .. }, _) => Some("the runner refused this job; retrying will not help"),
+        (
+            FailureKind::Usage | FailureKind::System | FailureKind::Internal,
+            StageKind::Config | StageKind::Prepare,
+        ) => Some("runner problem, not your script; GitLab tries prepare up to 3 times"),
+        (
+            FailureKind::Usage | FailureKind::System | FailureKind::Internal,
+            StageKind::Run | StageKind::Cleanup,
+        ) => Some("runner problem, not your script"),
+        (FailureKind::Cancelled, _) => None,
     }
 }
 
@@ -92,39 +115,42 @@ fn start(common: &Common) -> Outcome<Settings> {
     Ok(settings)
 }
 
-fn prepare(common: &Common, environment: &StageEnvironment) -> Outcome<()> {
+fn prepare(common: &Common, environment: &StageEnvironment, log: &JobLog) -> Outcome<()> {
     let settings = start(common)?;
     let response = JobResponse::read(environment.job_response_file()?)?;
-    let log = job_log();
     log.mask(&response.token);
+    let facts = &response.facts;
+    tracing::info!(job = facts.job_id, project = facts.project_path, commit = %facts.commit, "prepare");
     in_runtime(async {
         let cancel = Cancel::listen()?;
-        executor::prepare::prepare(&settings, &response, &log, &cancel).await
+        executor::prepare::prepare(&settings, &response, log, &cancel).await
     })
 }
 
-fn run_phase(arguments: &RunArguments, environment: &StageEnvironment) -> Outcome<()> {
+fn run_phase(arguments: &RunArguments, environment: &StageEnvironment, log: &JobLog) -> Outcome<()> {
     let settings = start(&arguments.common)?;
     let response = JobResponse::read(environment.job_response_file()?)?;
     let script = std::fs::read(&arguments.script).map_err(|e| {
         Failure::system(format!("cannot read GitLab Runner's script `{}`", arguments.script.display()))
             .because(e)
+            .hint("retry the job; the runner writes the script into its temporary directory right before this call")
     })?;
     let phase = RunPhase::parse(&arguments.phase);
-    let log = job_log();
     log.mask(&response.token);
+    tracing::info!(job = response.facts.job_id, phase = phase.name(), "run");
+    let mask = |secret: &str| log.mask(secret);
     in_runtime(async {
         let cancel = Cancel::listen()?;
         let open = || -> Outcome<HostAdapters> {
-            let signers = stores::open_signers(&settings.keys)?;
+            let signers = stores::open_signers(&settings.keys, &mask)?;
             Ok(HostAdapters {
-                store: stores::open_store(&settings.store.place)?,
+                store: stores::open_store(&settings.store.place, &mask)?,
                 image_signer: signers.image,
                 attestation_signer: signers.attestation,
                 policy: stores::read_policy(&settings.trust)?,
             })
         };
-        executor::run::run(&settings, &response, &phase, script, &open, &log, &cancel).await
+        executor::run::run(&settings, &response, &phase, script, &open, log, &cancel).await
     })
 }
 

@@ -64,7 +64,11 @@ pub fn password_of(path: &Path) -> Outcome<Zeroizing<String>> {
         ))
         .hint(format!("chmod 600 {shown}")));
     }
-    let text = Zeroizing::new(super::read_small(path, "the password file")?);
+    let text = Zeroizing::new(super::read_small(path, "the password file").map_err(|failure| {
+        failure.hint(
+            "check `keys.password_file` in the host settings, or `--password-file`: one line, mode 0600",
+        )
+    })?);
     Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
 }
 

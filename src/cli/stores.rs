@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use crate::delivery::sign;
 use crate::domain::image::RegistryHost;
 use crate::domain::trust::TrustPolicy;
 use crate::failure::Outcome;
@@ -14,11 +15,16 @@ use crate::registry::layout::LayoutDirectory;
 use crate::registry::remote::{RemoteRegistry, RemoteSettings, RetryPolicy};
 use crate::settings::{KeySettings, StorePlace};
 
+/// Told every secret that is read, so that a log can mask it.
+pub type Mask<'a> = &'a dyn Fn(&str);
+
 /// Opens the place where images are kept.
-pub fn open_store(place: &StorePlace) -> Outcome<Arc<dyn ImageStore>> {
+pub fn open_store(place: &StorePlace, mask: Mask<'_>) -> Outcome<Arc<dyn ImageStore>> {
     match place {
         StorePlace::Layout(directory) => Ok(Arc::new(LayoutDirectory::open(directory.clone())?)),
-        StorePlace::Registry { host, ca, auth_file } => open_registry(host, ca.clone(), auth_file.clone()),
+        StorePlace::Registry { host, ca, auth_file } => {
+            open_registry(host, ca.clone(), auth_file.clone(), mask)
+        }
     }
 }
 
@@ -27,9 +33,14 @@ pub fn open_registry(
     host: &RegistryHost,
     ca: Option<PathBuf>,
     auth_file: Option<PathBuf>,
+    mask: Mask<'_>,
 ) -> Outcome<Arc<dyn ImageStore>> {
     let settings = RemoteSettings { host: host.clone(), ca, auth_file, retry: RetryPolicy::default() };
-    Ok(Arc::new(RemoteRegistry::connect(settings)?))
+    let registry = RemoteRegistry::connect(settings)?;
+    if let Some(password) = registry.password() {
+        mask(password);
+    }
+    Ok(Arc::new(registry))
 }
 
 /// The two signers of a delivery.
@@ -39,15 +50,19 @@ pub struct Signers {
 }
 
 /// Opens the keys that the host settings name.
-pub fn open_signers(settings: &KeySettings) -> Outcome<Signers> {
+pub fn open_signers(settings: &KeySettings, mask: Mask<'_>) -> Outcome<Signers> {
     let password = match &settings.password_file {
         Some(path) => super::key::password_of(path)?,
         None => super::key::password_of_environment().unwrap_or_else(|| Zeroizing::new(String::new())),
     };
-    Ok(Signers {
+    mask(&password);
+    let signers = Signers {
         image: keys::open(&settings.image, password.clone())?,
         attestation: keys::open(&settings.attestation, password)?,
-    })
+    };
+    // Told before anything runs, and once more where it would do harm.
+    sign::different_keys(signers.attestation.as_ref(), signers.image.as_ref())?;
+    Ok(signers)
 }
 
 /// Reads and checks a trust policy and the public keys that it names.

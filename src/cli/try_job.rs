@@ -3,13 +3,14 @@
 //! The same code runs as in a GitLab job; git on this machine hands over the objects, throw-away keys
 //! sign unless others are named, and the provenance says `local`.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use clap::Args;
 use time::OffsetDateTime;
 
 use crate::cancel::Cancel;
 use crate::delivery::commit::CommitTree;
+use crate::delivery::heartbeat::beating;
 use crate::delivery::pull::host_credentials;
 use crate::delivery::{Adapters, Confirmation};
 use crate::domain::commit::ObjectId;
@@ -18,10 +19,11 @@ use crate::domain::job::{JobFacts, PublishRule};
 use crate::engine::Engine;
 use crate::executor::job_record::{JobDirectory, JobKey};
 use crate::executor::staging::{self, StagingJob};
-use crate::executor::{cleanup, containers, summary};
+use crate::executor::{cleanup, containers, prepare, summary};
 use crate::failure::{Failure, Outcome};
-use crate::job_log::{JobLog, LogStyle};
+use crate::job_log::{JobLog, LogStyle, printable};
 use crate::settings::Settings;
+use crate::tools::ToolError;
 use crate::tools::git::Git;
 
 use super::stores;
@@ -62,10 +64,13 @@ pub fn run(arguments: TryArguments) -> Outcome<()> {
 async fn try_job(arguments: &TryArguments) -> Outcome<()> {
     let log = JobLog::new(Box::new(std::io::stdout()), LogStyle::Terminal);
     let cancel = Cancel::listen()?;
-    let git = Git::open(Path::new(".")).await?;
+    let here = std::path::absolute(".")
+        .map_err(|e| Failure::usage("cannot tell which directory this is").because(e))?;
+    let git = Git::open(&here, home()).await.map_err(|error| no_repository(&here, error))?;
     let commit: ObjectId = git
         .commit_id(&arguments.revision)
         .await?
+        .ok_or_else(|| no_commit(&git, &arguments.revision))?
         .parse()
         .map_err(|e| Failure::usage(format!("cannot try `{}`", arguments.revision)).because(e))?;
     name_uncommitted(&git, &log).await?;
@@ -95,11 +100,11 @@ async fn name_uncommitted(git: &Git, log: &JobLog) -> Outcome<()> {
     let paths = git.uncommitted().await?;
     if !paths.is_empty() {
         log.line(format!("not committed, so not used: {}", paths.len()));
-        for path in paths.iter().take(10) {
-            log.line(format!("  {path}"));
+        for (state, path) in paths.iter().take(MAX_NAMED) {
+            log.line(format!("  {state:<10}  {}", printable(path)));
         }
-        if paths.len() > 10 {
-            log.line(format!("  … {} more", paths.len() - 10));
+        if paths.len() > MAX_NAMED {
+            log.line(format!("  and {} more; `git status` shows them", paths.len() - MAX_NAMED));
         }
     }
     Ok(())
@@ -122,8 +127,9 @@ async fn in_directory(
         let _section = log.section("source", "Source: the commit itself, not the working tree");
         let mut objects = git.cat_file()?;
         let limit = settings.sandbox.workspace_mib << 20;
-        let tree =
-            CommitTree::fetch(commit, &mut objects.requests, &mut objects.answers, &work_dir, limit).await?;
+        let (requests, answers) = (&mut objects.requests, &mut objects.answers);
+        let fetch = async { Ok(CommitTree::fetch(commit, requests, answers, &work_dir, limit).await?) };
+        let tree = cancel.or("cannot take the commit", beating(log, "reading", fetch)).await?;
         log.line(format!("commit  {commit}  recomputed from {} files", tree.len()));
         tree
     };
@@ -146,7 +152,7 @@ async fn in_directory(
         project_path,
         pipeline_id: 0,
         user_id: None,
-        ref_name: git.branch().await?,
+        ref_name: git.branch_of(&arguments.revision).await?,
         ref_type: "branch".into(),
         protected: None,
         commit,
@@ -165,15 +171,18 @@ async fn in_directory(
     };
 
     let engine = Engine::connect(&settings.engine_socket).await?;
-    let mut said = |state: &str| log.line(format!("  … {state}"));
     let place = &settings.store.place;
-    let resolved = engine.resolve_image(&image, host_credentials(place, &image)?, &mut said).await?;
-    let helper_image = &settings.helper.image;
-    let helper =
-        engine.resolve_image(helper_image, host_credentials(place, helper_image)?, &mut said).await?;
-    let store = stores::open_store(&settings.store.place)?;
+    let (resolved, helper) = cancel
+        .or("cannot have the images", async {
+            let helper = &settings.helper.image;
+            let image = prepare::resolve(&engine, &image, host_credentials(place, &image)?, log).await?;
+            Ok((image, prepare::resolve(&engine, helper, host_credentials(place, helper)?, log).await?))
+        })
+        .await?;
+    let mask = |secret: &str| log.mask(secret);
+    let store = stores::open_store(place, &mask)?;
     let keys = match &arguments.settings {
-        Some(_) => local_keys::of_settings(settings)?,
+        Some(_) => local_keys::of_settings(settings, &mask)?,
         None => local_keys::throw_away(arguments.keys.as_deref(), settings)?,
     };
     let labels = containers::labels(key, &facts, started.unix_timestamp());
@@ -205,10 +214,93 @@ async fn in_directory(
     Ok(())
 }
 
-/// A directory's name in the alphabet of project paths.
+/// Most uncommitted paths that are named.
+const MAX_NAMED: usize = 10;
+/// Longest name of a component.
+const MAX_NAME: usize = 63;
+
+/// Where git looks for a developer's own configuration, which may say which directories are safe.
+fn home() -> Option<std::ffi::OsString> {
+    #[expect(clippy::disallowed_methods, reason = "the command line is where the environment is read")]
+    std::env::var_os("HOME")
+}
+
+fn no_repository(directory: &Path, error: ToolError) -> Failure {
+    match error {
+        ToolError::Failed { stderr, .. } => {
+            Failure::usage(format!("cannot try `{}`: it is not a usable git repository", directory.display()))
+                .because(stderr)
+                .hint("run `airlock try` in the working tree of a component")
+        }
+        error => error.into(),
+    }
+}
+
+fn no_commit(git: &Git, revision: &str) -> Failure {
+    let failure = Failure::usage(format!(
+        "cannot try `{revision}`: `{}` has no such commit",
+        git.directory().display()
+    ));
+    match revision {
+        "HEAD" => failure.hint("commit something first: a try takes the commit, not the working tree"),
+        _ => failure.hint("`git log --oneline --all` shows what there is"),
+    }
+}
+
+/// Makes a path absolute and takes `.` and `..` away, so that what is printed reads well elsewhere.
+fn clean_absolute(path: &Path) -> std::io::Result<PathBuf> {
+    let absolute = std::path::absolute(path)?;
+    // Past a symbolic link `..` is not the name before it: then the path stays as it is.
+    let linked = absolute.ancestors().any(Path::is_symlink);
+    if linked {
+        return Ok(absolute);
+    }
+    let mut clean = PathBuf::new();
+    for part in absolute.components() {
+        match part {
+            Component::ParentDir => {
+                clean.pop();
+            }
+            Component::CurDir => {}
+            part => clean.push(part),
+        }
+    }
+    Ok(clean)
+}
+
+/// A directory's name as a component's: words of lower-case letters and digits between single hyphens.
 fn project_name(name: &str) -> String {
-    let name: String =
-        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
-    let name = name.trim_matches('-').to_owned();
-    if name.is_empty() { "component".to_owned() } else { name }
+    let words: Vec<String> = name
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_ascii_lowercase)
+        .collect();
+    let name: String = words.join("-").chars().take(MAX_NAME).collect();
+    let name = name.trim_end_matches('-');
+    if name.is_empty() { "component".to_owned() } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_directory_name_becomes_a_component_name() {
+        for (name, expected) in [
+            ("billing", "billing"),
+            ("My App -- 2!", "my-app-2"),
+            ("--", "component"),
+            ("Ünï", "n"),
+            (&"long-".repeat(30), &"long-".repeat(30)[..63]),
+        ] {
+            assert_eq!(project_name(name), expected);
+        }
+    }
+
+    #[test]
+    fn a_path_is_printed_without_detours() {
+        let clean = |path: &str| clean_absolute(Path::new(path)).expect("a path").display().to_string();
+        assert_eq!(clean("/srv/./app/../store"), "/srv/store");
+        assert_eq!(clean("/../x"), "/x");
+    }
 }

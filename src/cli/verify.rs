@@ -128,9 +128,9 @@ fn judge(arguments: VerifyArguments) -> Outcome<()> {
                     .because("there is no such directory")
                     .hint("give the directory that `[store] layout` or `airlock try --layout` names"));
             }
-            stores::open_store(&crate::settings::StorePlace::Layout(directory))?
+            stores::open_store(&crate::settings::StorePlace::Layout(directory), &|_| ())?
         }
-        (None, Some(host)) => stores::open_registry(host, arguments.ca, arguments.auth_file)?,
+        (None, Some(host)) => stores::open_registry(host, arguments.ca, arguments.auth_file, &|_| ())?,
         (None, None) => return Err(not_a_reference(&arguments.reference, &"it names no registry")),
     };
     let now = OffsetDateTime::now_utc();

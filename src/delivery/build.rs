@@ -134,8 +134,7 @@ pub async fn build<'a>(
     let mut base_layers = Vec::new();
     for base in plan.dockerfile.bases() {
         let credentials = host_credentials(delivery.place, base)?;
-        let mut said = |state: &str| log.line(format!("  … {state}"));
-        let resolved = engine.resolve_image(base, credentials, &mut said).await?;
+        let resolved = engine.resolve_image(base, credentials, &mut |_| {}).await?;
         if !resolved.on_build.is_empty() {
             return Err(onbuild_refusal(base, &resolved.on_build));
         }
@@ -167,9 +166,15 @@ pub async fn build<'a>(
     let image_id = engine
         .build(&lock, &request, context, &mut |line| {
             lines += 1;
-            log.line(format!("  {}", line.text));
+            if !line.is_internal() {
+                log.line(format!("  {}", line.text));
+            }
         })
-        .await?;
+        .await
+        .map_err(|error| {
+            let what = format!("cannot build `{}` from `{}`", plan.repository, plan.image.dockerfile);
+            Failure::from(error).while_doing(what)
+        })?;
     tracing::info!(%image_id, lines, "built");
     let bases = plan.dockerfile.bases().to_vec();
     Ok(BuiltImage { plan, engine_tag, image_id, bases, base_layers })

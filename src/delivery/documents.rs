@@ -1,15 +1,16 @@
 //! The built image, read once, with its SBOM in both formats.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
 use crate::delivery::build::BuiltImage;
 use crate::delivery::describe::{
-    BlockingStream, DescribeInput, DescribeProgress, ImageLabels, KnownLayer, LayerOrigin, ReadImage,
-    read_export,
+    BlockingStream, DescribeError, DescribeInput, DescribeProgress, ImageLabels, KnownLayer, LayerOrigin,
+    ReadImage, read_export,
 };
+use crate::delivery::heartbeat::{Progress, beating_with};
 use crate::delivery::layer_cache::LayerCache;
 use crate::delivery::sign::UnsignedImage;
 use crate::domain::digest::Digest;
@@ -59,9 +60,11 @@ pub async fn describe(
     let export = engine.export(&built.engine_tag);
     let runtime = Handle::current();
     let (base_layers, image_id) = (built.base_layers.clone(), built.image_id.clone());
+    let directory = work_dir.to_owned();
     let (work_dir, cache) = (work_dir.to_owned(), LayerCache::new(state_dir));
     let (store, repository) = (Arc::clone(store), built.plan.repository.clone());
-    let progress = Mutex::new(log.progress("reading the image"));
+    let progress = Arc::new(Progress::default());
+    let noted = Arc::clone(&progress);
     let subject_labels = labels.clone();
     let reading = tokio::task::spawn_blocking(move || {
         let known = |diff_id: &Digest| -> Option<KnownLayer> {
@@ -71,8 +74,7 @@ pub async fn describe(
             there.then_some(KnownLayer { digest: cached.blob, size: cached.size })
         };
         let said = |state: DescribeProgress| {
-            let mut progress = progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            progress.tick(|| match state {
+            noted.set(match state {
                 DescribeProgress::Received { bytes } => format!("{} MiB from the engine", bytes >> 20),
                 DescribeProgress::Layers { done, total } => format!("{done} of {total} layers"),
             });
@@ -87,7 +89,15 @@ pub async fn describe(
         };
         read_export(BlockingStream::new(runtime.clone(), Box::pin(export)), &input, &scan, &known, &said)
     });
-    let image = reading.await.map_err(|e| Failure::internal("reading the image broke off").because(e))??;
+    let image = beating_with(log, "reading the image", &progress, reading)
+        .await
+        .map_err(|e| Failure::internal("reading the image broke off").because(e))?
+        .map_err(|error| match error {
+            DescribeError::Disk { .. } => {
+                Failure::from(error).because(format!("the work directory is `{}`", directory.display()))
+            }
+            error => error.into(),
+        })?;
 
     let layers: Vec<Layer<'_>> = image
         .layers

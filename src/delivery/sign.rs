@@ -100,6 +100,16 @@ impl SignedEvidence {
     }
 }
 
+/// Refuses one key for both uses.
+pub fn different_keys(attestation: &dyn Signer, release: &dyn Signer) -> Outcome<()> {
+    if attestation.public_key() != release.public_key() {
+        return Ok(());
+    }
+    Err(Failure::usage("the keys `image` and `attestation` are one and the same")
+        .because("whoever holds it could pass an attestation off as the decision to release")
+        .hint("for the runner's administrator: give `[keys]` two different keys"))
+}
+
 /// Signs what `input` says about `image`, whose manifest digest is computed here.
 pub async fn compose(
     image: UnsignedImage,
@@ -107,11 +117,7 @@ pub async fn compose(
     attestation: &dyn Signer,
     release: &dyn Signer,
 ) -> Outcome<SignedImage> {
-    if attestation.public_key() == release.public_key() {
-        return Err(Failure::usage("the keys `image` and `attestation` are one and the same")
-            .because("whoever holds it could pass an attestation off as the decision to release")
-            .hint("for the runner's administrator: give `[keys]` two different keys"));
-    }
+    different_keys(attestation, release)?;
     let subject = Digest::of(&image.manifest);
     let name = format!("`{}@sha256:{}…`", image.repository, subject.short());
     let failed = |what: &str, why: &dyn std::fmt::Display| {

@@ -278,8 +278,10 @@ impl HermeticReport {
         self.failing_for(next)
             .map(|check| match &check.outcome {
                 CheckOutcome::Held => check.id.as_str().to_owned(),
-                CheckOutcome::NotHeld(reason) => format!("{}: {reason}", check.id.as_str()),
-                CheckOutcome::NotMeasured(reason) => format!("{}: not measured: {reason}", check.id.as_str()),
+                CheckOutcome::NotHeld(reason) => format!("`{}` does not hold: {reason}", check.id.as_str()),
+                CheckOutcome::NotMeasured(reason) => {
+                    format!("`{}` is not measured: {reason}", check.id.as_str())
+                }
             })
             .collect()
     }

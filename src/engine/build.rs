@@ -118,11 +118,7 @@ impl Engine {
             };
             match step.aux {
                 Some(BuildInfoAux::BuildKit(status)) => lines.take(status, &mut |line| {
-                    // What BuildKit does by itself explains no failure.
-                    let own = line.step.starts_with("[internal]")
-                        || line.step.starts_with("copy /context")
-                        || line.step.contains("] FROM ");
-                    if !own && !line.text.trim().is_empty() {
+                    if !line.is_internal() && !line.text.trim().is_empty() {
                         if tail.len() == LOG_TAIL {
                             tail.pop_front();
                         }
@@ -149,7 +145,11 @@ impl Engine {
     }
 }
 
-fn build_error(error: Error, tail: VecDeque<String>) -> EngineError {
+fn build_error(error: Error, mut tail: VecDeque<String>) -> EngineError {
+    // The step's own failure is the message already.
+    if tail.back().is_some_and(|line| line.starts_with("failed: ")) {
+        tail.pop_back();
+    }
     let build = |message: String| EngineError::Build { message, log_tail: tail.into_iter().collect() };
     match error {
         Error::DockerStreamError { error } => build(error),

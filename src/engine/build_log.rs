@@ -18,6 +18,15 @@ pub struct BuildLogLine {
     pub text: String,
 }
 
+impl BuildLogLine {
+    /// Returns whether the line is of a step that BuildKit does by itself: it explains no failure.
+    pub fn is_internal(&self) -> bool {
+        self.step.starts_with("[internal]")
+            || self.step.starts_with("copy /context")
+            || self.step.contains("] FROM ")
+    }
+}
+
 #[derive(Debug, Default)]
 struct Step {
     name: String,

@@ -27,6 +27,8 @@ pub enum EngineError {
     },
     #[error("Docker did not {what} within {} s", .after.as_secs())]
     Timeout { what: String, after: Duration },
+    #[error("the image `{image}` cannot be pulled")]
+    PullFailed { image: String, registry: String, why: String },
     #[error("the image `{image}` cannot be had")]
     ImageAbsent { image: String, why: String },
     #[error("the image `{image}` is another one: expected {expected}, found {found}")]
@@ -50,7 +52,12 @@ impl EngineError {
         socket: &str,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        Self::Unreachable { socket: socket.to_owned(), source: source.into() }
+        let source = source.into();
+        let source = match not_permitted(socket, source.as_ref()) {
+            Some(why) => why.into(),
+            None => source,
+        };
+        Self::Unreachable { socket: socket.to_owned(), source }
     }
 
     pub(super) fn from_bollard(what: impl Into<String>, source: bollard::errors::Error) -> Self {
@@ -71,28 +78,50 @@ impl EngineError {
     }
 }
 
-const RUNNER_PROBLEM: &str = "runner problem, not your script; GitLab tries prepare up to 3 times";
+const DAEMON_LOG: &str = "for the runner's administrator: the daemon's own log says more";
 const ADMINISTRATOR: &str = "for the runner's administrator: see that the daemon runs and that this user may open its socket (README, \"Use it as a runner\")";
+
+/// The HTTP client's layers name themselves; what happened stands at the end of the chain.
+fn innermost<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
+    std::iter::successors(Some(error), |error| error.source()).last().unwrap_or(error)
+}
+
+/// Says who may not open which socket, where that is the cause.
+fn not_permitted(socket: &str, error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let cause = innermost(error).downcast_ref::<std::io::Error>()?;
+    if cause.kind() != std::io::ErrorKind::PermissionDenied {
+        return None;
+    }
+    let process = rustix::process::geteuid().as_raw();
+    let owner = std::fs::metadata(socket.strip_prefix("unix://").unwrap_or(socket));
+    let owner = owner.map_or_else(
+        |_| "it is in a directory that this user may not enter".to_owned(),
+        |meta| format!("it belongs to {}:{}, mode {:o}", meta.uid(), meta.gid(), meta.mode() & 0o777),
+    );
+    Some(format!("permission denied: this process runs as uid {process}; the socket: {owner}"))
+}
 
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
         let what = error.to_string();
         match error {
             EngineError::Unreachable { ref source, .. } => {
-                Failure::system(what).because_of(source.as_ref()).hint(ADMINISTRATOR).note(RUNNER_PROBLEM)
+                Failure::system(what).because(innermost(source.as_ref())).hint(ADMINISTRATOR)
             }
             EngineError::TooOld { .. } => Failure::system(what)
-                .hint("for the runner's administrator: install Docker Engine 20.10 or later")
-                .note(RUNNER_PROBLEM),
+                .hint("for the runner's administrator: install Docker Engine 20.10 or later"),
             EngineError::Answered { message, .. } => {
-                Failure::system(what).because(message).note(RUNNER_PROBLEM)
+                Failure::system(what).because(message).hint(DAEMON_LOG)
             }
             EngineError::Transport { source, .. } => {
-                Failure::system(what).because_of(source.as_ref()).note(RUNNER_PROBLEM)
+                Failure::system(what).because(innermost(source.as_ref())).hint(DAEMON_LOG)
             }
+            EngineError::PullFailed { why, registry, .. } => Failure::system(what).because(why).hint(format!(
+                "for the runner's administrator: see that this host's engine reaches `{registry}`; an image that it has already needs no registry"
+            )),
             EngineError::Timeout { .. } => Failure::system(what)
-                .hint("for the runner's administrator: see the load of the host and the daemon's own log")
-                .note(RUNNER_PROBLEM),
+                .hint("for the runner's administrator: see the load of the host and the daemon's own log"),
             EngineError::ImageAbsent { why, .. } => Failure::new(
                 FailureKind::Refused { stage: EXIT_REFUSED_BEFORE_SCRIPT, cli: CLI_REFUSED },
                 what,
@@ -101,7 +130,7 @@ impl From<EngineError> for Failure {
             .hint("check the name and the digest; the registry must still have this digest")
             .note("the runner refused this job; retrying will not help until the image is there"),
             EngineError::WrongImage { .. } | EngineError::Malformed { .. } => {
-                Failure::system(what).note(RUNNER_PROBLEM)
+                Failure::system(what)
             }
             EngineError::TooLarge { .. } => Failure::refused(what),
             EngineError::Build { message, log_tail } => {
@@ -114,7 +143,7 @@ impl From<EngineError> for Failure {
                     .hint("builds have no network: everything a `RUN` needs must be in the base image or in the commit")
                     .note("this is your job's result: the Dockerfile's own step ended with an error")
             }
-            EngineError::Io { source, .. } => Failure::system(what).because(source).note(RUNNER_PROBLEM),
+            EngineError::Io { source, .. } => Failure::system(what).because(source),
         }
     }
 }

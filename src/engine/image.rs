@@ -210,6 +210,9 @@ fn pull_error(image: &PinnedImage, what: String, error: bollard::errors::Error) 
         Error::DockerStreamError { error } if refused(&error) => {
             EngineError::ImageAbsent { image: image.to_string(), why: error }
         }
+        Error::DockerResponseServerError { message: why, .. } | Error::DockerStreamError { error: why } => {
+            EngineError::PullFailed { image: image.to_string(), registry: image.host().to_string(), why }
+        }
         error => EngineError::from_bollard(what, error),
     }
 }

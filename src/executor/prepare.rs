@@ -7,10 +7,11 @@
 use time::OffsetDateTime;
 
 use crate::cancel::Cancel;
+use crate::delivery::heartbeat::{Progress, beating, beating_with};
 use crate::delivery::pull::host_credentials;
 use crate::domain::image::PinnedImage;
 use crate::domain::job::{JobFacts, PublishDecision, PublishRule};
-use crate::engine::{Credentials, Engine};
+use crate::engine::{Credentials, Engine, ResolvedImage};
 use crate::executor::containers;
 use crate::executor::job_record::{JobDirectory, JobKey, JobRecord};
 use crate::failure::{Failure, Outcome};
@@ -38,14 +39,13 @@ pub async fn prepare(
     cancel
         .or("cannot prepare the job", async {
             let engine = Engine::connect(&settings.engine_socket).await?;
-            let mut said = |state: &str| log.line(format!("  … {state}"));
             let credentials = match credentials(response, &image) {
                 Some(of_the_job) => Some(of_the_job),
                 None => host_credentials(&settings.store.place, &image)?,
             };
             let helper_credentials = host_credentials(&settings.store.place, &settings.helper.image)?;
-            let resolved = engine.resolve_image(&image, credentials, &mut said).await?;
-            let helper = engine.resolve_image(&settings.helper.image, helper_credentials, &mut said).await?;
+            let resolved = resolve(&engine, &image, credentials, log).await?;
+            let helper = resolve(&engine, &settings.helper.image, helper_credentials, log).await?;
             log.line(format!(
                 "image   {}@sha256:{}…",
                 resolved.pinned.name(),
@@ -58,8 +58,8 @@ pub async fn prepare(
             let mut record = JobRecord::new(facts, image.clone(), resolved.id.clone(), started);
             record.publish = publish.cloned();
             let labels = containers::labels(&key, facts, started);
-            record.helper_container =
-                containers::start_helper(&engine, settings, &helper, &key, labels.clone()).await?;
+            let starting = containers::start_helper(&engine, settings, &helper, &key, labels.clone());
+            record.helper_container = beating(log, "starting", starting).await?;
             if publish.is_none() {
                 let container =
                     containers::start_plain_job(&engine, settings, &resolved, &key, labels).await?;
@@ -196,6 +196,19 @@ fn job_image(settings: &Settings, response: &JobResponse) -> Outcome<PinnedImage
     .because(format!("allowed are {allowed}"))
     .hint("use an allowed image, or ask the runner's administrator to add this one to `images.allow`")
     .note(REFUSED))
+}
+
+/// Has the engine resolve an image, which may take a pull.
+pub async fn resolve(
+    engine: &Engine,
+    image: &PinnedImage,
+    credentials: Option<Credentials>,
+    log: &JobLog,
+) -> Outcome<ResolvedImage> {
+    let progress = Progress::default();
+    let mut said = |state: &str| progress.set(printable(state));
+    let what = format!("pulling {}", image.name());
+    Ok(beating_with(log, &what, &progress, engine.resolve_image(image, credentials, &mut said)).await?)
 }
 
 /// Credentials that GitLab gave for exactly the image's registry.

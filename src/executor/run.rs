@@ -144,12 +144,8 @@ async fn publish(
         directory.save(record)
     })
     .await?;
-    let next = match delivered.images.first() {
-        Some(image) => {
-            format!("airlock verify {}:{}", adapters.store.docker_reference(&image.repository), image.version)
-        }
-        None => String::new(),
-    };
+    // A client's own trust policy and certificates, not this host's.
+    let next = summary::verify_command(&settings.store.place, &[], &delivered);
     summary::write(log, &delivered, &adapters.store.place(), &next);
     Ok(())
 }

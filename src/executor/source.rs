@@ -96,7 +96,7 @@ pub async fn fetch(
     };
     let status = engine.exec(&container, request, &mut collect).await?;
     if status != 0 {
-        return Err(fetch_failure(response, &words, status));
+        return Err(fetch_failure(response, settings.sandbox.workspace_mib, &words, status));
     }
 
     let request = ExecRequest::new(user, ["git", "--git-dir=/tmp/source", "cat-file", "--batch"]);
@@ -112,9 +112,14 @@ pub async fn fetch(
     Ok(tree)
 }
 
-fn fetch_failure(response: &JobResponse, words: &[u8], status: u8) -> Failure {
+fn fetch_failure(response: &JobResponse, workspace_mib: u64, words: &[u8], status: u8) -> Failure {
     let text = String::from_utf8_lossy(words).replace(response.token.as_str(), "[MASKED]");
     let lines: Vec<String> = text.lines().map(printable).collect();
+    if text.contains("No space left on device") {
+        return Failure::refused_to_publish(format!("cannot take commit {}: it does not fit into the workspace", response.facts.commit))
+            .because(format!("git ended with status {status}: No space left on device; `sandbox.workspace_mib` is {workspace_mib}"))
+            .hint("keep large and generated files out of the repository, or ask the runner's administrator for a larger workspace");
+    }
     let tail = lines[lines.len().saturating_sub(20)..].join("\n");
     Failure::system(format!("cannot fetch commit {} from `{}`", response.facts.commit, response.facts.repository_url))
         .because(format!("git ended with status {status}: {tail}"))

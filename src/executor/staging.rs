@@ -11,7 +11,8 @@ use time::OffsetDateTime;
 
 use crate::cancel::Cancel;
 use crate::delivery::commit::{CommitTree, TarOwner};
-use crate::delivery::{self, Adapters, DeliveredImage, Delivery};
+use crate::delivery::heartbeat::beating;
+use crate::delivery::{self, Adapters, Confirmation, DeliveredImage, Delivery};
 use crate::domain::component::ComponentManifest;
 use crate::domain::hermetic::HermeticReport;
 use crate::domain::image::Repository;
@@ -68,24 +69,27 @@ pub async fn run(
 ) -> Outcome<Delivered> {
     let manifest = component_manifest(tree, &job.facts.project_path)?;
     let plans = delivery::build::plan(tree, &manifest, job.rule, job.prefix, &job.settings.images)?;
+    let version = delivery::version(tree, &manifest)?;
     for plan in &plans {
-        job.log.line(format!("image   {}  from {}", plan.repository, plan.image.dockerfile));
+        job.log.line(format!("image   {}:{version}  from {}", plan.repository, plan.image.dockerfile));
     }
 
     let begun = Instant::now();
     let container = {
         let _section = job.log.section("sandbox", "Sandbox");
-        job.cancel.or("cannot start the sandbox", start(job, tree, keep_container)).await?
+        let starting = beating(job.log, "starting", start(job, tree, keep_container));
+        job.cancel.or("cannot start the sandbox", starting).await?
     };
     let hermetic = {
         let _section = job.log.section("probe", "Hermetic probe");
-        job.cancel.or("cannot measure the sandbox", containers::measure(job, &container)).await?
+        let measuring = beating(job.log, "measuring", containers::measure(job, &container));
+        job.cancel.or("cannot measure the sandbox", measuring).await?
     };
 
     let sandbox_time = begun.elapsed();
     let test_started = Instant::now();
     {
-        let _section = job.log.section("test", "Unit test (the rule's own lines, in the sandbox)");
+        let _section = job.log.open_section("test", "Unit test: the rule's own lines, in the sandbox");
         test(job, &container).await?;
     }
     let test_time = test_started.elapsed();
@@ -129,7 +133,9 @@ pub fn component_manifest(tree: &CommitTree, project_path: &str) -> Outcome<Comp
     match tree.read("airlock.toml", MAX_MANIFEST_BYTES)? {
         Some(bytes) => {
             let text = String::from_utf8(bytes).map_err(|_| {
-                Failure::refused_to_publish("cannot use `airlock.toml`").because("it is not UTF-8")
+                Failure::refused("cannot use the component manifest `airlock.toml`")
+                    .because("it is not UTF-8")
+                    .hint("save the file as UTF-8 and commit it")
             })?;
             Ok(ComponentManifest::parse(&text, project_path)?)
         }
@@ -177,15 +183,40 @@ async fn test(job: &StagingJob<'_>, container: &JobContainer) -> Outcome<()> {
                 }
                 code => code,
             };
-            Err(Failure::new(
+            let failure = Failure::new(
                 FailureKind::Job { exit_code: shown },
-                format!("the unit test ended with status {status}; nothing is built or published"),
-            )
-            .hint("run the same job on your machine: `airlock try`")
-            .note("this is your job's result"))
+                format!(
+                    "the unit test `{}` ended with status {status}; nothing is built or published",
+                    job.rule.script.join("; ")
+                ),
+            );
+            let failure = match meaning(status) {
+                Some(meaning) => failure.because(meaning),
+                None => failure,
+            };
+            let failure = match job.adapters.confirmation {
+                Confirmation::GitLab(_) => failure.hint("run the same job on your machine: `airlock try`"),
+                Confirmation::Local => failure,
+            };
+            Err(failure.note("this is your job's result"))
         }
         TestRun::Cancelled => {
             Err(Failure::cancelled("the unit test was cancelled; nothing is built or published"))
         }
+    }
+}
+
+/// What a status means by a shell's convention, where it means something.
+fn meaning(status: u8) -> Option<&'static str> {
+    match status {
+        126 => Some("126: a program was found but cannot be run"),
+        127 => Some(
+            "127: a program was not found; the image must have `sh` and every program that these lines call",
+        ),
+        137 => {
+            Some("137: it was killed, as happens when it needs more memory than `sandbox.memory_mib` gives")
+        }
+        143 => Some("143: it was ended by SIGTERM"),
+        _ => None,
     }
 }

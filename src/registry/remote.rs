@@ -72,6 +72,11 @@ impl RemoteRegistry {
         let http = Http::new(&host, wire, certificates, retry)?;
         Ok(Self { http, auth: Auth::new(credentials, auth_file), client })
     }
+
+    /// Returns the password, for those who must keep it out of what they write.
+    pub fn password(&self) -> Option<&str> {
+        self.auth.password()
+    }
 }
 
 /// Returns the certificates of a PEM file, as they are and parsed.

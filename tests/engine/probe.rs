@@ -38,9 +38,9 @@ async fn a_container_on_a_bridge_is_h0_and_the_reasons_name_the_network() {
     let report = HermeticReport::new(probe(&bench, &[]).await);
     assert_eq!(report.level(), HermeticLevel::H0);
     let reasons = report.kept_from_higher().join("\n");
-    assert!(reasons.contains("only-loopback: interface `eth0`"), "{reasons}");
-    assert!(reasons.contains("no-route: route over `eth0`"), "{reasons}");
-    assert!(reasons.contains("no-connection: "), "{reasons}");
+    assert!(reasons.contains("`only-loopback` does not hold: interface `eth0`"), "{reasons}");
+    assert!(reasons.contains("`no-route` does not hold: route over `eth0`"), "{reasons}");
+    assert!(reasons.contains("`no-connection` does not hold: "), "{reasons}");
     for held in ["no-capability", "unprivileged-user", "no-foreign-mount"] {
         assert!(!reasons.contains(held), "{reasons}");
     }

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::super::stores::{self, Signers};
+use super::super::stores::{self, Mask, Signers};
 use crate::domain::evidence::provenance::LOCAL_BUILDER_ID;
 use crate::domain::trust::TrustPolicy;
 use crate::executor::staging::Delivered;
+use crate::executor::summary;
 use crate::failure::{Failure, Outcome};
 use crate::keys::file::{self, FileSigner};
 use crate::settings::{Settings, StorePlace};
@@ -23,26 +24,28 @@ pub struct TryKeys {
 impl TryKeys {
     /// Returns the command that verifies the first image.
     pub fn verify_command(&self, settings: &Settings, delivered: &Delivered) -> String {
-        let Some(image) = delivered.images.first() else { return String::new() };
-        let trust = self.policy_file.display();
-        match &settings.store.place {
-            StorePlace::Layout(directory) => format!(
-                "airlock verify --trust {trust} --layout {} {}:{}",
-                directory.display(),
-                image.repository,
-                image.version
-            ),
-            StorePlace::Registry { host, .. } => {
-                format!("airlock verify --trust {trust} {host}/{}:{}", image.repository, image.version)
-            }
+        let trust = self.policy_file.to_string_lossy();
+        let mut options = vec!["--trust", &*trust];
+        let (ca, auth_file) = match &settings.store.place {
+            StorePlace::Layout(_) => (None, None),
+            StorePlace::Registry { ca, auth_file, .. } => (ca.as_ref(), auth_file.as_ref()),
+        };
+        let (ca, auth_file) =
+            (ca.map(|path| path.to_string_lossy()), auth_file.map(|path| path.to_string_lossy()));
+        if let Some(path) = &ca {
+            options.extend(["--ca", path]);
         }
+        if let Some(path) = &auth_file {
+            options.extend(["--auth-file", path]);
+        }
+        summary::verify_command(&settings.store.place, &options, delivered)
     }
 }
 
 /// Opens the keys that the host settings name.
-pub fn of_settings(settings: &Settings) -> Outcome<TryKeys> {
+pub fn of_settings(settings: &Settings, mask: Mask<'_>) -> Outcome<TryKeys> {
     Ok(TryKeys {
-        signers: stores::open_signers(&settings.keys)?,
+        signers: stores::open_signers(&settings.keys, mask)?,
         policy: stores::read_policy(&settings.trust)?,
         policy_file: settings.trust.clone(),
     })
@@ -51,7 +54,7 @@ pub fn of_settings(settings: &Settings) -> Outcome<TryKeys> {
 /// Makes a pair for each use in `directory`, or takes the pairs that an earlier try left there.
 pub fn throw_away(directory: Option<&Path>, settings: &Settings) -> Outcome<TryKeys> {
     let directory = match directory {
-        Some(path) => std::path::absolute(path).map_err(|e| unusable(path, &e))?,
+        Some(path) => super::clean_absolute(path).map_err(|e| unusable(path, &e))?,
         None => settings.state_dir.join("keys"),
     };
     let mut builder = std::fs::DirBuilder::new();

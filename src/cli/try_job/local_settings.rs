@@ -15,13 +15,14 @@ use crate::settings::{
 pub fn settings(layout: Option<&Path>, helper: Option<&PinnedImage>, repository: &Path) -> Outcome<Settings> {
     let state_dir = state_dir()?;
     let layout = match layout {
-        Some(path) => std::path::absolute(path).map_err(|e| {
+        Some(path) => super::clean_absolute(path).map_err(|e| {
             Failure::usage(format!("cannot use the layout directory `{}`", path.display())).because(e)
         })?,
         None => state_dir.join("store"),
     };
     let helper = helper.cloned().ok_or_else(|| {
         Failure::usage(format!("cannot try `{}`: no helper image is named", repository.display()))
+            .because("the tools that measure the sandbox and run its steps come from the helper image")
             .hint("give --helper-image HOST/NAME@sha256:… (the runner's `[helper] image`), or --settings")
     })?;
     Ok(Settings {

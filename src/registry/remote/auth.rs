@@ -80,6 +80,10 @@ struct TokenAnswer {
 }
 
 impl Auth {
+    pub(super) fn password(&self) -> Option<&str> {
+        self.credentials.as_ref().map(|known| known.password.as_str())
+    }
+
     pub(super) fn new(credentials: Option<Credentials>, auth_file: Option<PathBuf>) -> Self {
         Self { credentials, auth_file, state: Mutex::default() }
     }
