@@ -20,8 +20,9 @@ struct Marker {
 }
 
 fn markers(trace: &str) -> Vec<Marker> {
-    let marker = regex::Regex::new("section_(start|end):[0-9]+:([^\\r\\n\\[]+)(\\[[^\\]]*\\])?\\r\x1b\\[0K")
-        .expect("a pattern");
+    let marker =
+        regex::Regex::new("section_(start|end):[0-9]+:([^\\r\\n\\[]+)(\\[[^\\]\\r\\n]*\\])?\\r\x1b\\[0K")
+            .expect("a pattern");
     marker
         .captures_iter(trace)
         .map(|found| Marker { starts: &found[1] == "start", name: found[2].to_owned() })
