@@ -1,5 +1,5 @@
 # The commands of this repository. `.ci/run` runs the same ones.
-.PHONY: help bootstrap demo test fault-matrix check deny
+.PHONY: help bootstrap demo test fault-matrix check deny fuzz bench
 
 help:
 	@echo "make bootstrap   make this Debian machine ready (idempotent)"
@@ -28,3 +28,9 @@ check:
 
 deny:
 	@scripts/deny
+
+fuzz:
+	@scripts/fuzz $(or $(SECONDS_EACH),20)
+
+bench:
+	@scripts/bench

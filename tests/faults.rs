@@ -3,8 +3,6 @@
 
 #[path = "reproducible/components.rs"]
 mod components;
-#[path = "support/faulty_registry.rs"]
-mod faulty_registry;
 #[path = "support/site.rs"]
 mod site;
 mod support;

@@ -21,7 +21,7 @@ struct Marker {
 
 fn markers(trace: &str) -> Vec<Marker> {
     let marker =
-        regex::Regex::new("section_(start|end):[0-9]+:([a-zA-Z0-9_.-]+)(\\[[^\\]\\r\\n]*\\])?\\r\x1b\\[0K")
+        regex::Regex::new("section_(start|end):[0-9]+:([^\\r\\n\\[]+)(\\[[^\\]\\r\\n]*\\])?\\r\x1b\\[0K")
             .expect("a pattern");
     marker
         .captures_iter(trace)

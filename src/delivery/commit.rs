@@ -22,6 +22,8 @@ use crate::failure::Failure;
 const MAX_ENTRIES: usize = 200_000;
 /// Most bytes of all paths together: a few objects of a tree can unfold to any number of long paths.
 const MAX_PATH_BYTES: usize = 32 * 1024 * 1024;
+/// What is too large when the files together are.
+const FILES: &str = "the sum of all files in bytes";
 /// Deepest directory.
 const MAX_DEPTH: usize = 64;
 /// Requests in flight before their answers are read.
@@ -49,14 +51,19 @@ impl From<CommitError> for Failure {
                     .because(&error)
                     .hint("commit the files themselves, or take them from the base image")
             }
-            CommitError::Object(ObjectError::Link { .. } | ObjectError::LinkInstead { .. }) => {
-                Failure::refused_to_publish(what)
-                    .because(&error)
-                    .hint("commit a plain file in place of the link, or a link that stays in the repository")
-            }
-            CommitError::Object(ObjectError::TooLarge { .. }) => Failure::refused_to_publish(what)
+            CommitError::Object(ObjectError::Link { .. }) => Failure::refused_to_publish(what)
                 .because(&error)
-                .hint("make the repository's tree smaller; where its files are truly needed, the runner's administrator can raise `sandbox.workspace_mib`"),
+                .hint("make the link point to a path inside the repository, or commit what it points to"),
+            CommitError::Object(ObjectError::LinkInstead { .. }) => Failure::refused_to_publish(what)
+                .because(&error)
+                .hint("commit a plain file in place of the link"),
+            CommitError::Object(ObjectError::TooLarge { what: FILES, .. }) => Failure::refused_to_publish(what)
+                .because(&error)
+                .hint("make the files smaller or fewer")
+                .hint("for the runner's administrator: the limit is `sandbox.workspace_mib` in the host settings"),
+            CommitError::Object(ObjectError::TooLarge { .. }) => {
+                Failure::refused_to_publish(what).because(&error).hint("make the repository's tree smaller")
+            }
             CommitError::Object(_) => Failure::refused_to_publish(what)
                 .because(&error)
                 .hint("check the repository with `git fsck --strict`, mend the commit and push again"),
@@ -180,7 +187,7 @@ impl CommitTree {
         let tree = Self { commit, entries, spool };
         // One blob under many names is stored once here, but unfolds in the sandbox and in the build.
         if tree.bytes() > limit {
-            return Err(ObjectError::TooLarge { what: "the sum of all files in bytes", limit }.into());
+            return Err(ObjectError::TooLarge { what: FILES, limit }.into());
         }
         tree.check_links()?;
         Ok(tree)
@@ -354,7 +361,7 @@ impl<W: AsyncWrite + Unpin, R: AsyncRead + Unpin> Objects<W, R> {
     ) -> Result<u64, CommitError> {
         let size = self.answer_header(id, ObjectKind::Blob).await?;
         if size > limit.saturating_sub(written) {
-            return Err(ObjectError::TooLarge { what: "the sum of all files in bytes", limit }.into());
+            return Err(ObjectError::TooLarge { what: FILES, limit }.into());
         }
         let mut hasher = id.hasher(ObjectKind::Blob, size);
         let mut left = size;

@@ -98,7 +98,7 @@ fn a_socket_that_this_user_may_not_open() {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("a mode");
         }
     } else {
-        std::fs::set_permissions(host.path("engine.sock"), std::fs::Permissions::from_mode(0))
+        std::fs::set_permissions(host.path("engine.sock"), std::fs::Permissions::from_mode(0o0))
             .expect("a mode");
     }
     insta::assert_snapshot!(job.prepare().expect_system_failure().golden());

@@ -3,9 +3,9 @@
 
 use std::net::TcpListener;
 
-use crate::faulty_registry::{Answer, Request};
 use crate::proxy::{FaultySite, Write};
 use crate::site::{Site, assert_system_failure, failure_in};
+use crate::support::faulty_registry::{Answer, Request};
 use crate::support::gitlab::JobLookup;
 use crate::support::runner::JobState;
 use crate::support::staging::{Place, redact};
@@ -46,13 +46,14 @@ const FOR_GOOD: [(&str, Rule); 7] = [
 #[test]
 fn a_registry_that_fails_for_good_ends_the_job_as_a_system_failure_and_nothing_is_tagged() {
     let faulty = FaultySite::new();
+    let sizes = regex::Regex::new(r"\([0-9]+ bytes\)").expect("a pattern");
     for (name, rule) in FOR_GOOD {
         faulty.behave(rule);
         let outcome = faulty.site.run(7);
         assert_system_failure(&outcome);
         assert_eq!(faulty.image_tags(), Vec::<String>::new(), "{name}");
         let (told, sent) = (redact(&failure_in(&outcome.trace)), faulty.most_refused());
-        let told = regex::Regex::new(r"\([0-9]+ bytes\)").expect("a pattern").replace(&told, "(<size>)");
+        let told = sizes.replace(&told, "(<size>)");
         insta::assert_snapshot!(name, format!("{told}\n\nthe request was sent {sent} times"));
     }
     faulty.behave_well();

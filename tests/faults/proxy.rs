@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
-use crate::faulty_registry::{Answer, FaultyRegistry, Request};
 use crate::site::{Site, tiny_component};
+use crate::support::faulty_registry::{Answer, FaultyRegistry, Request};
 use crate::support::git_repository::GitRepository;
 use crate::support::registry::{Kind, Registry};
 use crate::support::staging::{Place, REPOSITORY};

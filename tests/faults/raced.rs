@@ -1,8 +1,8 @@
 //! Somebody else publishes the same commit while a delivery is under way.
 
 use crate::components::clockwork;
-use crate::faulty_registry::Answer;
 use crate::proxy::{FaultySite, Write};
+use crate::support::faulty_registry::Answer;
 use crate::support::staging::{REPOSITORY, redact};
 
 #[test]

@@ -82,6 +82,7 @@ fn refuses_what_is_strange_in_what_it_reads() {
         ("/buildDefinition/externalParameters/script", serde_json::json!(vec!["x"; 5000])),
         ("/buildDefinition/externalParameters/image", serde_json::json!("python:latest")),
         ("/runDetails/metadata/startedOn", serde_json::json!("yesterday")),
+        ("/runDetails/metadata/startedOn", serde_json::json!("9999-12-31T23:59:59-01:00")),
     ]
     .into_iter()
     .map(|(pointer, value)| {

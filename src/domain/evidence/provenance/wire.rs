@@ -189,6 +189,11 @@ impl TryFrom<Predicate> for Provenance {
         if texts.iter().any(|text| text.len() > MAX_TEXT || text.chars().any(char::is_control)) {
             return Err(error(format!("a text is longer than {MAX_TEXT} bytes or has control characters")));
         }
+        // Near the year 9999 an offset can carry a time out of what can be written again.
+        let times = [run.metadata.started_on, run.metadata.finished_on];
+        if times.iter().any(|time| time.checked_to_offset(time::UtcOffset::UTC).is_none()) {
+            return Err(error("a time is not between the years 0 and 9999 in UTC"));
+        }
         if internal.hermetic.level > MAX_HERMETIC_LEVEL {
             return Err(error(format!("there is no hermetic level {}", internal.hermetic.level)));
         }
