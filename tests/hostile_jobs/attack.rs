@@ -159,6 +159,14 @@ impl Ended {
         let trace = &self.outcome.trace;
         let from = trace.find("<<<\n").unwrap_or_else(|| panic!("no `<<<` in\n{trace}")) + 4;
         let to = trace.find(">>>").unwrap_or_else(|| panic!("no `>>>` in\n{trace}"));
-        trace[from..to].to_owned()
+        // `make` speaks on standard error, which meets the script's output in any order.
+        trace[from..to].lines().filter(|line| !line.starts_with("make: ***")).fold(
+            String::new(),
+            |mut said, line| {
+                said.push_str(line);
+                said.push('\n');
+                said
+            },
+        )
     }
 }
