@@ -3,6 +3,8 @@
 //!
 //! Use-cases: plain functions that take adapters as parameters.
 //! - [`executor`]: GitLab Runner's own four words: config, prepare, run, cleanup.
+//! - [`hub`]: snapshot, stack, verdict: the closed Compose stack and its tests.
+//! - [`release`]: a signed release of many components, promoted, listed, compared.
 //! - [`delivery`]: build, describe, sign, push, verify, tag: the chain that makes an image trusted.
 //!
 //! Adapters: one outside world each, blind to each other.
@@ -16,7 +18,7 @@
 //! Values: no I/O, no async, no clock, no environment.
 //! - [`domain`]: image, job, sandbox, evidence, trust policy.
 //! - [`sbom`]: bytes to packages, the fold over layers, the two document writers.
-//! - [`dockerfile`]: what a Dockerfile may ask for, and the refusals.
+//! - [`dockerfile`], [`compose`]: what a Dockerfile or a Compose file may ask for, and the refusals.
 //! - [`job_log`]: the shape of what a person reads in a job's log.
 //! - [`failure`], [`settings`]: whose fault it is and the exit code; host settings, checked once.
 //!
@@ -32,6 +34,7 @@
 
 pub mod cancel;
 pub mod cli;
+pub mod compose;
 pub mod delivery;
 pub mod dockerfile;
 pub mod domain;
@@ -39,9 +42,11 @@ pub mod engine;
 pub mod executor;
 pub mod failure;
 pub mod gitlab;
+pub mod hub;
 pub mod job_log;
 pub mod keys;
 pub mod registry;
+pub mod release;
 pub mod sbom;
 pub mod settings;
 pub mod tools;

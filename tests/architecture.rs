@@ -12,6 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("settings", &["failure", "domain"]),
     ("sbom", &["failure", "domain"]),
     ("dockerfile", &["failure", "domain"]),
+    ("compose", &["failure", "domain"]),
     // Adapters: blind to each other.
     ("engine", &["failure", "domain", "job_log"]),
     ("registry", &["failure", "domain", "job_log"]),
@@ -36,11 +37,19 @@ const ARROWS: &[(&str, &[&str])] = &[
             "cancel",
         ],
     ),
+    ("release", &["failure", "job_log", "domain", "settings", "registry", "keys", "cancel", "delivery"]),
+    (
+        "hub",
+        &[
+            "failure", "job_log", "domain", "compose", "settings", "engine", "registry", "tools", "cancel",
+            "delivery", "release",
+        ],
+    ),
     (
         "executor",
         &[
-            "failure", "job_log", "domain", "settings", "engine", "registry", "gitlab", "keys", "cancel",
-            "delivery",
+            "failure", "job_log", "domain", "settings", "engine", "registry", "gitlab", "keys", "tools",
+            "cancel", "delivery", "release", "hub",
         ],
     ),
     // Composition.
@@ -48,7 +57,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "failure", "job_log", "domain", "settings", "engine", "registry", "gitlab", "keys", "tools",
-            "cancel", "delivery", "executor",
+            "cancel", "delivery", "release", "hub", "executor",
         ],
     ),
     ("main", &["cli"]),
