@@ -63,16 +63,21 @@ impl Stepper {
         flock(&self.lock, FlockOperation::LockExclusive).expect("the index's lock");
     }
 
-    /// Lets the driver make one change.
+    /// Lets the driver make one change: waits until it has taken the lock, then queues behind it, so that
+    /// the kernel hands the lock back at the moment when the driver lets it go.
     fn step(&self) {
         let before = self.index();
-        flock(&self.lock, FlockOperation::Unlock).expect("the index's lock");
         let started = Instant::now();
         while self.index() == before {
             assert!(started.elapsed() < PATIENCE, "the driver makes no change any more");
-            std::thread::sleep(Duration::from_millis(1));
+            flock(&self.lock, FlockOperation::Unlock).expect("the index's lock");
+            while flock(&self.lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                assert!(started.elapsed() < PATIENCE, "the driver makes no change any more");
+                flock(&self.lock, FlockOperation::Unlock).expect("the index's lock");
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            self.hold();
         }
-        self.hold();
     }
 }
 
