@@ -14,6 +14,7 @@ pub mod source;
 pub mod staging;
 pub mod summary;
 pub mod sweep;
+pub mod test_job;
 
 use crate::domain::trust::TrustPolicy;
 use crate::keys::Signer;

@@ -19,6 +19,7 @@ use crate::domain::job::{JobFacts, PublishRule};
 use crate::engine::Engine;
 use crate::executor::job_record::{JobDirectory, JobKey};
 use crate::executor::staging::{self, StagingJob};
+use crate::executor::test_job::TestJob;
 use crate::executor::{cleanup, containers, prepare, summary};
 use crate::failure::{Failure, Outcome};
 use crate::job_log::{JobLog, LogStyle, printable};
@@ -187,12 +188,21 @@ async fn in_directory(
     };
     let labels = containers::labels(key, &facts, started.unix_timestamp());
     let job = StagingJob {
-        settings,
+        test: TestJob {
+            engine: &engine,
+            settings,
+            facts: &facts,
+            image: &resolved,
+            helper: &helper,
+            key: key.as_str(),
+            labels: &labels,
+            work_dir: &work_dir,
+            log,
+            cancel,
+            workspace: None,
+        },
         prefix: settings.store.prefix.as_ref(),
-        facts: &facts,
         rule: &rule,
-        image: &resolved,
-        helper: &helper,
         policy: &keys.policy,
         adapters: Adapters {
             engine: &engine,
@@ -201,13 +211,7 @@ async fn in_directory(
             attestation_signer: keys.signers.attestation.as_ref(),
             confirmation: Confirmation::Local,
         },
-        key: key.as_str(),
-        labels: &labels,
-        work_dir: &work_dir,
         started,
-        log,
-        cancel,
-        workspace: None,
     };
     let delivered = staging::run(&job, &tree, &mut |_| Ok(())).await?;
     summary::write(log, &delivered, &store.place(), &keys.verify_command(settings, &delivered));

@@ -14,7 +14,7 @@ use crate::domain::sandbox::{
 };
 use crate::engine::{ContainerId, Engine, ExecInput, ExecRequest, Labels, ResolvedImage};
 use crate::executor::job_record::JobKey;
-use crate::executor::staging::StagingJob;
+use crate::executor::test_job::TestJob;
 use crate::executor::{BOOT_LABEL, BUILDS_DIR, CACHE_DIR, DEADLINE_LABEL, JOB_LABEL, boot_id};
 use crate::failure::{Failure, Outcome};
 use crate::job_log::JobLog;
@@ -165,8 +165,12 @@ pub async fn start_plain_job(
 }
 
 /// Starts the sealed container of a publishing job with a fresh volume of its own.
-pub async fn start_job(job: &StagingJob<'_>, commit_time: i64) -> Outcome<JobContainer> {
-    let engine = job.adapters.engine;
+pub async fn start_job(
+    job: &TestJob<'_>,
+    commit_time: i64,
+    network: SandboxNetwork,
+) -> Outcome<JobContainer> {
+    let engine = job.engine;
     let user = user(&job.settings.sandbox)?;
     let labels = job.labels.clone();
     let tools = tools_volume(engine, job.helper, job.key, &labels).await?;
@@ -178,7 +182,7 @@ pub async fn start_job(job: &StagingJob<'_>, commit_time: i64) -> Outcome<JobCon
     let sandbox = Sandbox::seal(SandboxSpec {
         image: job.image.id.clone(),
         user,
-        network: SandboxNetwork::None,
+        network,
         tools_volume: tools,
         mounts: vec![VolumeMount { volume: source, target: BUILDS_DIR.into(), access: Access::ReadWrite }],
         limits: limits(&job.settings.sandbox),
@@ -190,22 +194,26 @@ pub async fn start_job(job: &StagingJob<'_>, commit_time: i64) -> Outcome<JobCon
     .map_err(bad_sandbox)?;
     let id = engine.create_container(&name(job.key, "job"), &sandbox).await?;
     engine.start_container(&id).await?;
-    job.log.line(format!("sandbox {}  network none, read-only root, uid {}", id.short(), user.uid()));
+    let network = match sandbox.network() {
+        SandboxNetwork::Only(name) => name,
+        _ => "none",
+    };
+    job.log.line(format!("sandbox {}  network {network}, read-only root, uid {}", id.short(), user.uid()));
     Ok(JobContainer { id, sandbox })
 }
 
 /// Unpacks the commit's files into the job container's own volume.
-pub async fn fill(job: &StagingJob<'_>, container: &JobContainer, tar: &Path) -> Outcome<()> {
+pub async fn fill(job: &TestJob<'_>, container: &JobContainer, tar: &Path) -> Outcome<()> {
     let file = tokio::fs::File::open(tar)
         .await
         .map_err(|e| Failure::system(format!("cannot read `{}`", tar.display())).because(e))?;
-    job.adapters.engine.put_archive(&container.id, BUILDS_DIR, ReaderStream::new(file)).await?;
+    job.engine.put_archive(&container.id, BUILDS_DIR, ReaderStream::new(file)).await?;
     Ok(())
 }
 
 /// Measures the sandbox from inside before the first line of the job runs in it.
-pub async fn measure(job: &StagingJob<'_>, container: &JobContainer) -> Outcome<HermeticReport> {
-    let engine = job.adapters.engine;
+pub async fn measure(job: &TestJob<'_>, container: &JobContainer) -> Outcome<HermeticReport> {
+    let engine = job.engine;
     let probe = name(job.key, "probe");
     let further = addresses_to_try(job).await;
     let measurement =
@@ -235,21 +243,21 @@ pub async fn measure(job: &StagingJob<'_>, container: &JobContainer) -> Outcome<
 }
 
 /// Addresses that a sandbox must not reach although the host does: GitLab's own.
-async fn addresses_to_try(job: &StagingJob<'_>) -> Vec<std::net::SocketAddr> {
+async fn addresses_to_try(job: &TestJob<'_>) -> Vec<std::net::SocketAddr> {
     let url = &job.settings.gitlab.url;
     let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { return Vec::new() };
     tokio::net::lookup_host((host, port)).await.map(|found| found.take(2).collect()).unwrap_or_default()
 }
 
 /// Runs lines as one script of `sh -e` in the project's directory; no CI variable reaches them.
-pub async fn run_lines(job: &StagingJob<'_>, container: &JobContainer, lines: &[String]) -> Outcome<TestRun> {
+pub async fn run_lines(job: &TestJob<'_>, container: &JobContainer, lines: &[String]) -> Outcome<TestRun> {
     let user = user(&job.settings.sandbox)?;
     let mut script = lines.join("\n");
     script.push('\n');
     let request = ExecRequest::new(user, ["sh", "-e"])
         .workdir(format!("{BUILDS_DIR}/{}", job.facts.project_path))
         .stdin(ExecInput::Bytes(script.into()));
-    execute(job.adapters.engine, &container.id, request, user, job.log, job.cancel).await
+    execute(job.engine, &container.id, request, user, job.log, job.cancel).await
 }
 
 /// Runs a script that GitLab Runner wrote: bash where the image has it, else sh.

@@ -7,12 +7,12 @@ use std::io::Read;
 use bytes::Bytes;
 use futures_util::stream;
 
-use crate::domain::component::ComponentManifest;
+use crate::domain::image::NamePattern;
 use crate::domain::test_report::TestReport;
 use crate::engine::EngineError;
 use crate::executor::BUILDS_DIR;
 use crate::executor::containers::JobContainer;
-use crate::executor::staging::StagingJob;
+use crate::executor::test_job::TestJob;
 use crate::failure::{EXIT_TESTS_FAILED, Failure, Outcome};
 
 /// Largest archive of a directory with reports.
@@ -22,16 +22,16 @@ const MAX_FILES: usize = 1000;
 
 /// Takes the reports out of the job container.
 pub async fn collect(
-    job: &StagingJob<'_>,
+    job: &TestJob<'_>,
     container: &JobContainer,
-    manifest: &ComponentManifest,
+    patterns: &[NamePattern],
 ) -> Outcome<TestReport> {
     let mut report = TestReport::default();
     let mut found: Vec<(String, Vec<u8>)> = Vec::new();
     let project = format!("{BUILDS_DIR}/{}", job.facts.project_path);
-    for directory in directories(manifest) {
+    for directory in directories(patterns) {
         let path = if directory.is_empty() { project.clone() } else { format!("{project}/{directory}") };
-        let archive = match job.adapters.engine.get_archive(&container.id, &path, MAX_ARCHIVE_BYTES).await {
+        let archive = match job.engine.get_archive(&container.id, &path, MAX_ARCHIVE_BYTES).await {
             Ok(archive) => archive,
             Err(error) if error.is_absent() => continue,
             Err(EngineError::TooLarge { .. }) => {
@@ -43,7 +43,7 @@ pub async fn collect(
             }
             Err(error) => return Err(error.into()),
         };
-        read_archive(&archive, &directory, manifest, &mut found)
+        read_archive(&archive, &directory, patterns, &mut found)
             .map_err(|e| unusable("the reports cannot be read").because(e))?;
     }
     found.sort();
@@ -61,6 +61,20 @@ pub async fn collect(
         copy_back(job, workspace, &project, &found).await?;
     }
     Ok(report)
+}
+
+/// Refuses a green script whose own reports tell of failures.
+pub fn refuse_failures(report: &TestReport) -> Outcome<()> {
+    if !report.has_failures() {
+        return Ok(());
+    }
+    Err(Failure::job(
+        EXIT_TESTS_FAILED,
+        "the tests failed: the script ended with 0, its reports tell of failures",
+    )
+    .because(counts(report))
+    .hint("see the failing cases in the reports; make the script end with another status than 0 when a test fails")
+    .note("this is your job's result"))
 }
 
 /// Returns the counts in words, with their origin.
@@ -87,9 +101,8 @@ fn unusable(what: impl Into<String>) -> Failure {
 }
 
 /// The directories that hold everything the patterns can match, without their wildcards.
-fn directories(manifest: &ComponentManifest) -> Vec<String> {
-    let mut directories: Vec<String> = manifest
-        .junit()
+fn directories(patterns: &[NamePattern]) -> Vec<String> {
+    let mut directories: Vec<String> = patterns
         .iter()
         .map(|pattern| {
             let parts: Vec<&str> = pattern.as_str().split('/').collect();
@@ -105,7 +118,7 @@ fn directories(manifest: &ComponentManifest) -> Vec<String> {
 fn read_archive(
     archive: &Bytes,
     directory: &str,
-    manifest: &ComponentManifest,
+    patterns: &[NamePattern],
     found: &mut Vec<(String, Vec<u8>)>,
 ) -> std::io::Result<()> {
     for entry in tar::Archive::new(&archive[..]).entries()? {
@@ -120,7 +133,7 @@ fn read_archive(
         if path.split('/').any(|part| part.is_empty() || part == "..") {
             continue;
         }
-        if manifest.is_report(&path) && found.len() <= MAX_FILES {
+        if patterns.iter().any(|pattern| pattern.matches(&path)) && found.len() <= MAX_FILES {
             let mut bytes = Vec::new();
             entry.read_to_end(&mut bytes)?;
             found.push((path, bytes));
@@ -131,7 +144,7 @@ fn read_archive(
 
 /// Writes the reports into GitLab's workspace, where `artifacts:reports:junit` finds them.
 async fn copy_back(
-    job: &StagingJob<'_>,
+    job: &TestJob<'_>,
     workspace: &str,
     project: &str,
     found: &[(String, Vec<u8>)],
@@ -163,7 +176,7 @@ async fn copy_back(
     let bytes = Bytes::from(tar.into_inner().map_err(failure)?);
     let body = stream::iter([Ok::<_, std::io::Error>(bytes)]);
     // A job without get_sources has no project directory to put them into: then nobody asks for them.
-    if let Err(error) = job.adapters.engine.put_archive(&workspace.parse()?, project, body).await {
+    if let Err(error) = job.engine.put_archive(&workspace.parse()?, project, body).await {
         job.log.line(format!("the reports were not copied to GitLab's workspace: {error}"));
     }
     Ok(())

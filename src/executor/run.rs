@@ -15,6 +15,7 @@ use crate::engine::Engine;
 use crate::executor::containers::{self, TestRun};
 use crate::executor::job_record::{JobDirectory, JobKey, JobRecord};
 use crate::executor::staging::{self, StagingJob};
+use crate::executor::test_job::TestJob;
 use crate::executor::{HostAdapters, source, summary};
 use crate::failure::{Failure, Outcome};
 use crate::gitlab::api::GitLabApi;
@@ -117,12 +118,21 @@ async fn publish(
     let labels = containers::labels(key, facts, record.started_unix);
     let workspace = record.helper_container.clone();
     let job = StagingJob {
-        settings,
+        test: TestJob {
+            engine,
+            settings,
+            facts,
+            image: &image,
+            helper: &helper,
+            key: key.as_str(),
+            labels: &labels,
+            work_dir: &work_dir,
+            log,
+            cancel,
+            workspace: Some(&workspace),
+        },
         prefix: settings.store.prefix.as_ref(),
-        facts,
         rule,
-        image: &image,
-        helper: &helper,
         policy,
         adapters: Adapters {
             engine,
@@ -131,13 +141,7 @@ async fn publish(
             attestation_signer: adapters.attestation_signer.as_ref(),
             confirmation: Confirmation::GitLab(&api),
         },
-        key: key.as_str(),
-        labels: &labels,
-        work_dir: &work_dir,
         started,
-        log,
-        cancel,
-        workspace: Some(&workspace),
     };
     let delivered = staging::run(&job, &tree, &mut |container| {
         record.job_container = Some(container.as_str().to_owned());
