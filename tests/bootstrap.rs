@@ -37,9 +37,9 @@ fn base_images() -> Vec<(String, String)> {
 }
 
 #[test]
-fn the_verifiers_start_and_are_in_their_version_ranges() {
+fn the_newer_tools_start_and_are_in_their_version_ranges() {
     let versions = read("target/tools/versions");
-    for (name, major) in [("cosign2", "2."), ("cosign3", "3."), ("skopeo", "1.")] {
+    for (name, major) in [("cosign2", "2."), ("cosign3", "3."), ("skopeo", "1."), ("compose", "2.")] {
         let version = versions
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
