@@ -15,9 +15,13 @@ use super::verdict::{AcceptedEvidence, AcceptedSignature, Verdict};
 use super::{Refusal, RefusalKind, Subject};
 use crate::domain::digest::Digest;
 use crate::domain::evidence::collected::{CollectedEvidence, FoundStatement};
+use crate::domain::evidence::promotion::PromotionRecord;
 use crate::domain::evidence::provenance::{Origin, Provenance};
 use crate::domain::evidence::statement::parse_predicate;
-use crate::domain::evidence::test_result::{PassedTestResult, TestOutcome, TestResult, stated_outcome};
+use crate::domain::evidence::test_result::{
+    PassedTestResult, TestOutcome, TestResult, TestStage, stated_outcome,
+};
+use crate::domain::evidence::vsa::VerificationSummary;
 use crate::domain::evidence::{EvidenceKind, Format, NotEvidence, PREDICATE_COSIGN_SIGN};
 use standing::Tally;
 
@@ -267,11 +271,31 @@ fn content(kind: EvidenceKind, rule: &Rule, subject: &Subject, payload: &[u8]) -
             check_provenance(&provenance, rule, subject)?;
             Ok(Content::Provenance(Box::new(provenance)))
         }
-        EvidenceKind::TestResult => {
-            let result = TestResult::parse(payload).map_err(unreadable)?;
-            PassedTestResult::new(result).map(Content::TestResult).map_err(|e| e.to_string())
+        EvidenceKind::TestResult => passed(payload, TestStage::Unit).map(Content::TestResult),
+        // Told by the demand itself; the unit test's result is the one that a verdict carries.
+        EvidenceKind::HubTestResult => passed(payload, TestStage::Integration).map(|_| Content::Document),
+        EvidenceKind::Promotion => {
+            let record = PromotionRecord::parse(payload).map_err(unreadable)?;
+            (record.digest == subject.digest)
+                .then_some(Content::Document)
+                .ok_or_else(|| format!("it records the promotion of {}", record.digest))
+        }
+        EvidenceKind::Vsa => {
+            let summary = VerificationSummary::parse(payload).map_err(unreadable)?;
+            summary.passed().then_some(Content::Document).ok_or_else(|| "the verification failed".to_owned())
         }
     }
+}
+
+fn passed(payload: &[u8], stage: TestStage) -> Result<PassedTestResult, String> {
+    let result = TestResult::parse(payload).map_err(|e| e.to_string())?;
+    if result.stage != stage {
+        return Err(match stage {
+            TestStage::Unit => "it is the hub's integration test, not the component's unit test".to_owned(),
+            TestStage::Integration => "it is the component's unit test, not the hub's".to_owned(),
+        });
+    }
+    PassedTestResult::new(result).map_err(|e| e.to_string())
 }
 
 fn check_provenance(provenance: &Provenance, rule: &Rule, subject: &Subject) -> Result<(), String> {

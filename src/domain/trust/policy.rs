@@ -285,10 +285,10 @@ impl Source<'_> {
         let mut evidence = BTreeSet::new();
         for word in raw.evidence.get_ref() {
             let kind =
-                EvidenceKind::ALL.into_iter().find(|kind| kind.as_str() == word.get_ref()).ok_or_else(|| {
+                EvidenceKind::every().find(|kind| kind.as_str() == word.get_ref()).ok_or_else(|| {
                     let shown: String = word.get_ref().chars().filter(|c| !c.is_control()).take(60).collect();
                     let problem = format!(
-                        "`{shown}` is not a kind of evidence: expected `spdx`, `cyclonedx`, `provenance` or `test-result`"
+                        "`{shown}` is not a kind of evidence: expected `spdx`, `cyclonedx`, `provenance`, `test-result`, or of a promoted image `hub-test-result`, `promotion`, `vsa`"
                     );
                     self.wrong(word.span(), problem)
                 })?;
