@@ -54,7 +54,8 @@ impl TrustPolicy {
             return Err(refusal(subject, vec![Problem { kind: RefusalKind::Policy, text }], vec![]));
         };
         let mut problems = Vec::new();
-        let signature = self.judge_signature(subject, evidence, now).map_err(|p| problems.push(p)).ok();
+        let signature =
+            self.judge_signature(KeyUse::Image, subject, evidence, now).map_err(|p| problems.push(p)).ok();
         let failed_test = self.failed_test(subject, evidence);
         // Said once: by the failure itself, not again as the lack of a passed result.
         let judged: Vec<EvidenceKind> = rule
@@ -96,6 +97,23 @@ impl TrustPolicy {
         }
     }
 
+    /// Judges the signature of a release document: only a key for releases counts, at `now`.
+    pub fn judge_release(
+        &self,
+        subject: &Subject,
+        evidence: &CollectedEvidence,
+        now: OffsetDateTime,
+    ) -> Result<AcceptedSignature, Refusal> {
+        self.judge_signature(KeyUse::Release, subject, evidence, now).map_err(|problem| {
+            let mut refusal = refusal(subject, vec![problem], notes(evidence));
+            refusal.hint = match refusal.kind {
+                RefusalKind::NoSignature => "treat it as no release; a hub's green job signs its own, and nothing else does".into(),
+                _ => "if the key is new, ask the release team to add it to the trust policy; if not, treat it as no release of yours".into(),
+            };
+            refusal
+        })
+    }
+
     fn rule_for(&self, subject: &Subject) -> Option<&Rule> {
         self.rules.iter().find(|rule| {
             rule.channel.is_none_or(|channel| channel == subject.channel)
@@ -105,11 +123,12 @@ impl TrustPolicy {
 
     fn judge_signature(
         &self,
+        key_use: KeyUse,
         subject: &Subject,
         evidence: &CollectedEvidence,
         now: OffsetDateTime,
     ) -> Result<AcceptedSignature, Problem> {
-        let mut tally = Tally::new(self, KeyUse::Image, &subject.digest, now);
+        let mut tally = Tally::new(self, key_use, &subject.digest, now);
         for found in &evidence.signatures {
             tally.simple_signing(found);
         }
