@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads a file, a clock, the environment or the network.
 
+pub mod closed_world;
 pub mod commit;
 pub mod component;
 pub mod digest;

@@ -18,6 +18,8 @@ mod error;
 mod exec;
 mod exec_duplex;
 mod image;
+mod network;
+mod observe;
 mod probe;
 mod processes;
 mod volume;
@@ -30,6 +32,8 @@ pub use error::EngineError;
 pub use exec::{ExecInput, ExecRequest, Stream};
 pub use exec_duplex::{ExecDuplex, ExecOutcome};
 pub use image::{Credentials, ResolvedImage};
+pub use network::ClosedNetwork;
+pub use observe::{ContainerPhase, Health, HealthEntry, ObservedContainer};
 pub use processes::Ended;
 
 /// Labels as the engine keeps them.

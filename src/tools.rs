@@ -10,6 +10,7 @@ use tokio::process::Command;
 
 use crate::failure::Failure;
 
+pub mod compose;
 pub mod git;
 
 /// Most bytes of output that are kept.
@@ -47,6 +48,11 @@ impl From<ToolError> for Failure {
 
 /// Returns a command that inherits nothing.
 fn command(program: &'static str) -> Command {
+    command_at(std::path::Path::new(program))
+}
+
+/// The same for a program that the settings name by its path.
+fn command_at(program: &std::path::Path) -> Command {
     let mut command = Command::new(program);
     command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");

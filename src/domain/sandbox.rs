@@ -25,6 +25,8 @@ pub const TOOLS_BUSYBOX: &str = "/.airlock/bin/busybox";
 pub const HOME_DIRECTORY: &str = "/home/airlock";
 /// The host name in every container.
 pub const HOST_NAME: &str = "airlock";
+/// A name server that cannot answer (RFC 5737): outside names stay unknown on a closed network.
+pub const SILENT_RESOLVER: &str = "192.0.2.1";
 /// The uid and gid of PID 1 and the idle process: not the job's, so that the job cannot signal them
 /// and a signal to all of the job's processes spares them. It owns nothing.
 pub const IDLE_UID: u32 = 65534;

@@ -75,7 +75,7 @@ impl Engine {
     }
 
     /// Returns the host's own addresses on the engine's default bridge.
-    async fn bridge_gateways(&self) -> Result<Vec<IpAddr>, EngineError> {
+    pub(super) async fn bridge_gateways(&self) -> Result<Vec<IpAddr>, EngineError> {
         let bridge = match self.docker.inspect_network("bridge", None).await {
             Ok(bridge) => bridge,
             Err(e) => {

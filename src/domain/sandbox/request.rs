@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    Access, HOME_DIRECTORY, HOST_NAME, IDLE_UID, Sandbox, SandboxNetwork, TOOLS_BUSYBOX, TOOLS_DIRECTORY,
-    VolumeMount,
+    Access, HOME_DIRECTORY, HOST_NAME, IDLE_UID, SILENT_RESOLVER, Sandbox, SandboxNetwork, TOOLS_BUSYBOX,
+    TOOLS_DIRECTORY, VolumeMount,
 };
 
 /// What nobody in a container reads: the engine's own list, written out so that no other default counts.
@@ -93,7 +93,14 @@ impl Sandbox {
             SandboxNetwork::Beside(container) => {
                 body["HostConfig"]["PidMode"] = json!(format!("container:{container}"));
             }
-            _ => body["Hostname"] = json!(HOST_NAME),
+            network => {
+                body["Hostname"] = json!(HOST_NAME);
+                if matches!(network, SandboxNetwork::Only(_)) {
+                    // The engine's own resolver asks the host's for what it does not know, unless told otherwise.
+                    body["HostConfig"]["Dns"] = json!([SILENT_RESOLVER]);
+                    body["HostConfig"]["DnsSearch"] = json!(["."]);
+                }
+            }
         }
         body
     }

@@ -1,0 +1,86 @@
+//! Closed networks: internal, without a host address on their bridge, without IPv6.
+//!
+//! `--internal` alone is not closed on Docker Engine 20.10: the bridge has an address of the host's, and
+//! whoever is on the network reaches the host by it.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+
+use bollard::models::NetworkCreateRequest;
+
+use super::{Engine, EngineError, Labels};
+
+/// A closed network as the engine made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClosedNetwork {
+    pub id: String,
+    pub name: String,
+    /// The address that the bridge would have if the host had one there.
+    pub gateway: Option<Ipv4Addr>,
+}
+
+impl Engine {
+    /// Creates a closed network; an existing one of the name is an error.
+    pub async fn create_closed_network(
+        &self,
+        name: &str,
+        labels: &Labels,
+    ) -> Result<ClosedNetwork, EngineError> {
+        let options = HashMap::from([
+            ("com.docker.network.bridge.inhibit_ipv4".to_owned(), "true".to_owned()),
+            // From engine 28 on the first option is not what keeps the host away.
+            ("com.docker.network.bridge.gateway_mode_ipv4".to_owned(), "isolated".to_owned()),
+            ("com.docker.network.bridge.gateway_mode_ipv6".to_owned(), "isolated".to_owned()),
+        ]);
+        let request = NetworkCreateRequest {
+            name: name.to_owned(),
+            driver: Some("bridge".to_owned()),
+            internal: Some(true),
+            enable_ipv6: Some(false),
+            attachable: Some(false),
+            options: Some(options),
+            labels: Some(labels.iter().map(|(k, v)| (k.clone(), v.clone())).collect()),
+            ..NetworkCreateRequest::default()
+        };
+        let what = format!("create the network `{name}`");
+        let created = self
+            .docker
+            .create_network(request)
+            .await
+            .map_err(|e| EngineError::from_bollard(what.clone(), e))?;
+        let found = self
+            .docker
+            .inspect_network(&created.id, None)
+            .await
+            .map_err(|e| EngineError::from_bollard(what, e))?;
+        let configs = found.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
+        let gateway = configs.iter().find_map(|config| {
+            let named = config.gateway.as_deref().and_then(|text| text.parse().ok());
+            named.or_else(|| first_address(config.subnet.as_deref()?))
+        });
+        Ok(ClosedNetwork { id: created.id, name: name.to_owned(), gateway })
+    }
+
+    /// Returns every address of the host's on the engine's own bridges.
+    pub async fn host_addresses(&self) -> Result<Vec<std::net::IpAddr>, EngineError> {
+        self.bridge_gateways().await
+    }
+}
+
+/// The first usable address of a subnet, which the engine gives to its bridge.
+fn first_address(subnet: &str) -> Option<Ipv4Addr> {
+    let (network, _) = subnet.split_once('/')?;
+    let network: Ipv4Addr = network.parse().ok()?;
+    Some(Ipv4Addr::from(u32::from(network).checked_add(1)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gateway_is_the_first_address() {
+        assert_eq!(first_address("172.20.0.0/16"), Some(Ipv4Addr::new(172, 20, 0, 1)));
+        assert_eq!(first_address("fd00::/64"), None);
+    }
+}

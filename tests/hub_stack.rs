@@ -1,0 +1,8 @@
+//! The closed stack of a hub's run on the real engine with the real Docker Compose.
+
+#[path = "hub_stack/bench.rs"]
+mod bench;
+#[path = "hub_stack/closed.rs"]
+mod closed;
+#[path = "hub_stack/life.rs"]
+mod life;

@@ -1,0 +1,87 @@
+//! Closed means closed: the probe can tell, stacks don't meet, and nothing survives a kill.
+
+use airlock::cancel::Cancel;
+use airlock::engine::ClosedNetwork;
+use airlock::hub::closed_world::measure;
+use airlock::hub::stack::Stack;
+
+use crate::bench::{Bench, Service};
+
+fn docker(arguments: &[&str]) -> String {
+    let output = std::process::Command::new("docker").args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// Makes a network as a person would, and probes it.
+async fn probed(bench: &Bench, options: &[&str]) -> Vec<String> {
+    let label = format!("airlock.test={}", bench.name);
+    let mut arguments = vec!["network", "create", "--label", &label];
+    arguments.extend(options);
+    arguments.push(&bench.name);
+    let id = docker(&arguments);
+    let gateway = docker(&["network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", &id]);
+    let network = ClosedNetwork { id, name: bench.name.clone(), gateway: gateway.parse().ok() };
+    let measured = measure(&bench.parts(), &[network]).await.unwrap();
+    assert!(!measured.holds());
+    measured.failures()
+}
+
+#[tokio::test]
+async fn an_internal_network_with_an_address_of_the_hosts_is_not_closed() {
+    let bench = Bench::new().await;
+    let failures = probed(&bench, &["--internal"]).await;
+    assert!(
+        failures.iter().any(|line| line.contains("NOT HELD: the network's gateway cannot be reached")),
+        "{failures:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_ordinary_network_is_not_closed() {
+    let bench = Bench::new().await;
+    let failures = probed(&bench, &[]).await;
+    assert!(
+        failures.iter().any(|line| line.contains("NOT HELD: the host cannot be reached")),
+        "{failures:?}"
+    );
+}
+
+#[tokio::test]
+async fn two_stacks_at_once_do_not_meet() {
+    let (one, two) = (Bench::new().await, Bench::new().await);
+    let serve = || Service::new("api", "cd /tmp && exec python3 -m http.server 8080");
+    let (parts, compiled) = (one.parts(), one.stack(&[serve()]));
+    let _first = Stack::up(&parts, &compiled, &one.log, &Cancel::listen().unwrap()).await.unwrap();
+    let target = one.engine.observe_project(&one.name).await.unwrap().remove(0).id;
+    let addresses = docker(&[
+        "inspect",
+        "--format",
+        "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}",
+        &target,
+    ]);
+    let (parts, compiled) = (two.parts(), two.stack(&[Service::new("other", "exec sleep 600")]));
+    let _second = Stack::up(&parts, &compiled, &two.log, &Cancel::listen().unwrap()).await.unwrap();
+    let asking = two.engine.observe_project(&two.name).await.unwrap().remove(0).id;
+    for host in addresses.split_whitespace().chain(["api"]) {
+        let script = format!(
+            "import socket\ntry:\n  socket.create_connection(('{host}', 8080), 3); print('met')\nexcept OSError as e: print('not met')"
+        );
+        assert_eq!(docker(&["exec", &asking, "python3", "-c", &script]), "not met", "{host}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_killed_run_left_is_removed_by_its_label() {
+    let bench = Bench::new().await;
+    let (parts, compiled) =
+        (bench.parts(), bench.stack(&[Service::new("api", "exec sleep 600").health("exit 1")]));
+    // Dropped in the middle, as a process that dies drops everything but what stands in the engine.
+    let cancel = Cancel::listen().unwrap();
+    let up = Stack::up(&parts, &compiled, &bench.log, &cancel);
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(6), up).await;
+    assert_ne!(bench.left().await, Vec::<String>::new());
+    let report = bench.engine.remove_by_label("airlock.test", &bench.name).await;
+    assert!(report.failures.is_empty(), "{:?}", report.failures);
+    assert_eq!(bench.left().await, Vec::<String>::new());
+}
