@@ -8,15 +8,22 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use url::Url;
 
+use crate::domain::hub::HubRule;
 use crate::domain::image::{NamePattern, PinnedImage, RegistryHost, Repository};
 use crate::domain::job::PublishRule;
 use crate::failure::Failure;
+
+mod hub;
+mod publish;
 
 /// Largest settings file, in bytes.
 pub const MAX_SETTINGS_BYTES: u64 = 64 * 1024;
 
 /// The one schema number that is understood.
 const SCHEMA: i64 = 1;
+
+/// Where distributions install Docker Compose v2.
+pub const DEFAULT_COMPOSE: &str = "/usr/libexec/docker/cli-plugins/docker-compose";
 
 /// Host settings that were checked.
 #[derive(Debug, Clone)]
@@ -29,6 +36,10 @@ pub struct Settings {
     pub helper: HelperSettings,
     pub sandbox: SandboxLimits,
     pub publish: Vec<PublishRule>,
+    /// The hub whose green job promotes; its presence means that there is a release key.
+    pub hub: Option<HubRule>,
+    /// Docker Compose v2 on the host, which only ever reads what Airlock itself wrote.
+    pub compose_program: PathBuf,
     pub builder_id: String,
     pub state_dir: PathBuf,
     pub trust: PathBuf,
@@ -62,6 +73,8 @@ pub struct KeySettings {
 pub struct GitLabSettings {
     pub url: Url,
     pub ca: Option<PathBuf>,
+    /// An API token for commit statuses, in a file of mode 0600.
+    pub status_token_file: Option<PathBuf>,
 }
 
 /// Which images jobs and builds may use.
@@ -119,7 +132,8 @@ struct RawSettings {
     #[serde(default)]
     sandbox: RawSandbox,
     #[serde(default)]
-    publish: Vec<RawPublish>,
+    publish: Vec<publish::RawPublish>,
+    hub: Option<hub::RawHub>,
     provenance: RawProvenance,
     state_dir: Option<PathBuf>,
     trust: Option<PathBuf>,
@@ -129,6 +143,7 @@ struct RawSettings {
 #[serde(deny_unknown_fields)]
 struct RawEngine {
     socket: Option<String>,
+    compose: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -155,6 +170,7 @@ struct RawKeys {
 struct RawGitLab {
     url: Url,
     ca: Option<PathBuf>,
+    status_token_file: Option<PathBuf>,
 }
 
 #[derive(Deserialize, Default)]
@@ -181,17 +197,6 @@ struct RawSandbox {
     pids: Option<u32>,
     workspace_mib: Option<u64>,
     tmp_mib: Option<u64>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawPublish {
-    project_id: u64,
-    project_path: String,
-    r#ref: String,
-    job: String,
-    script: Vec<String>,
-    repositories: Vec<Repository>,
 }
 
 #[derive(Deserialize)]
@@ -248,7 +253,8 @@ impl RawSettings {
         }
         let store = self.store.check()?;
         let limits = self.sandbox.check()?;
-        let publish = check_rules(self.publish)?;
+        let publish = publish::check(self.publish)?;
+        let hub = hub::check(self.hub, &publish, self.keys.release.as_ref())?;
         if !matches!(self.gitlab.url.scheme(), "http" | "https") || self.gitlab.url.host_str().is_none() {
             return Err(value("gitlab.url", format!("`{}`", self.gitlab.url), "an http or https URL"));
         }
@@ -274,7 +280,11 @@ impl RawSettings {
                 release: self.keys.release,
                 password_file: absolute("keys.password_file", self.keys.password_file)?,
             },
-            gitlab: GitLabSettings { url: self.gitlab.url, ca: absolute("gitlab.ca", self.gitlab.ca)? },
+            gitlab: GitLabSettings {
+                url: self.gitlab.url,
+                ca: absolute("gitlab.ca", self.gitlab.ca)?,
+                status_token_file: absolute("gitlab.status_token_file", self.gitlab.status_token_file)?,
+            },
             images: ImageSettings {
                 allow: self.images.allow.into_iter().map(NamePattern::new).collect(),
                 default: self.images.default,
@@ -285,6 +295,9 @@ impl RawSettings {
             },
             sandbox: limits,
             publish,
+            hub,
+            compose_program: absolute("engine.compose", self.engine.compose)?
+                .unwrap_or_else(|| DEFAULT_COMPOSE.into()),
             builder_id: self.provenance.builder_id,
             state_dir: absolute("state_dir", self.state_dir)?.unwrap_or_else(|| "/var/lib/airlock".into()),
             trust: absolute("trust", self.trust)?.unwrap_or_else(|| "/etc/airlock/trust.toml".into()),
@@ -352,45 +365,4 @@ impl RawSandbox {
         }
         Ok(limits)
     }
-}
-
-fn check_rules(raw: Vec<RawPublish>) -> Result<Vec<PublishRule>, SettingsError> {
-    let mut rules: Vec<PublishRule> = Vec::new();
-    for (i, rule) in raw.into_iter().enumerate() {
-        let key = |name: &str| format!("publish[{i}].{name}");
-        if rule.script.is_empty() || rule.script.iter().any(|line| line.trim().is_empty()) {
-            return Err(value(key("script"), "empty", "the lines that the job runs, none of them empty"));
-        }
-        if rule.repositories.is_empty() {
-            return Err(value(key("repositories"), "empty", "the repositories that this job may publish"));
-        }
-        for (name, text) in [("project_path", &rule.project_path), ("ref", &rule.r#ref), ("job", &rule.job)] {
-            if text.is_empty() {
-                return Err(value(key(name), "empty", "a text that is compared to the byte"));
-            }
-        }
-        let rule = PublishRule {
-            project_id: rule.project_id,
-            project_path: rule.project_path,
-            ref_name: rule.r#ref,
-            job: rule.job,
-            script: rule.script,
-            repositories: rule.repositories,
-        };
-        if rules
-            .iter()
-            .any(|r| r.project_id == rule.project_id && r.ref_name == rule.ref_name && r.job == rule.job)
-        {
-            return Err(value(
-                format!("publish[{i}]"),
-                format!(
-                    "a second rule for project {}, ref `{}`, job `{}`",
-                    rule.project_id, rule.ref_name, rule.job
-                ),
-                "one rule for each project, ref and job",
-            ));
-        }
-        rules.push(rule);
-    }
-    Ok(rules)
 }

@@ -44,3 +44,16 @@ fn the_settings_that_a_team_copies_are_valid_once_filled_in() {
     let settings = Settings::parse(&text).expect("the template parses as it stands");
     assert!(!settings.publish.is_empty(), "the template shows a publish rule");
 }
+
+#[test]
+fn what_stands_behind_a_hash_in_that_template_is_valid_too() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("executor-config/host.toml");
+    let text = std::fs::read_to_string(path).expect("executor-config/host.toml");
+    let is_key = regex::Regex::new(r"(?m)^# (\[?[a-z_]+(\]| = .*))$").expect("a pattern");
+    let whole = is_key.replace_all(&text, "$1");
+    let settings = Settings::parse(&whole).expect("every key of the template is one");
+    let hub = settings.hub.expect("the template shows a hub");
+    assert_eq!((hub.project_id, hub.job.as_str()), (9, "integration"));
+    assert!(settings.keys.release.is_some() && settings.gitlab.status_token_file.is_some());
+    assert_eq!(settings.compose_program, Path::new(airlock::settings::DEFAULT_COMPOSE));
+}

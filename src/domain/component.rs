@@ -10,6 +10,7 @@ mod manifest;
 pub mod path;
 pub mod version;
 
+pub(super) use manifest::NAME_RULE;
 pub use manifest::{ManifestError, ManifestErrors};
 
 /// Largest manifest that is read, in bytes.
@@ -90,7 +91,7 @@ impl ComponentManifest {
 }
 
 /// Returns whether `name` is a component name.
-fn is_component_name(name: &str) -> bool {
+pub(super) fn is_component_name(name: &str) -> bool {
     let word =
         |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     name.len() <= 63 && name.split('-').all(word)

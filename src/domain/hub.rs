@@ -12,6 +12,25 @@ use super::component::path::RelativePath;
 use super::digest::Digest;
 use super::image::{PinnedImage, Repository};
 
+mod inputs;
+mod manifest;
+
+pub use inputs::{HubVariable, InputError, InputErrors, VARIABLES};
+pub use manifest::{HubManifestError, HubManifestErrors};
+
+/// The manifest's file at the root of the hub.
+pub const HUB_MANIFEST: &str = "airlock-hub.toml";
+/// Largest manifest that is read, in bytes.
+pub const MAX_MANIFEST_BYTES: usize = 64 * 1024;
+/// Most components of one platform.
+pub const MAX_COMPONENTS: usize = 64;
+/// Most services of one component.
+pub const MAX_SERVICES: usize = 64;
+/// Most sidecars of one platform.
+pub const MAX_SIDECARS: usize = 64;
+/// Longest wait for the stack, in seconds.
+pub const MAX_READY_TIMEOUT_S: u64 = 3600;
+
 /// What a hub says about itself; every path in it is relative and stays inside the hub's tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubManifest {
@@ -39,6 +58,30 @@ pub struct HubComponent {
     pub services: BTreeMap<String, Repository>,
 }
 
+impl HubManifest {
+    /// Parses `airlock-hub.toml`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with values at once; of a file that is not TOML, or has unknown or missing
+    /// keys, the first mistake.
+    pub fn parse(text: &str) -> Result<Self, HubManifestErrors> {
+        manifest::parse(text)
+    }
+
+    /// Returns the component that has `repository`, below the store's prefix.
+    pub fn owner_of(&self, repository: &Repository) -> Option<&str> {
+        let has = |component: &HubComponent| component.services.values().any(|known| known == repository);
+        self.components.iter().find(|(_, component)| has(component)).map(|(name, _)| name.as_str())
+    }
+}
+
+/// Returns whether `name` is a service's name: what Compose takes and a host's name can be.
+fn is_service_name(name: &str) -> bool {
+    name.len() <= 63
+        && name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+}
+
 /// The host's `[hub]` table: which job of which project promotes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HubRule {
@@ -61,3 +104,6 @@ pub struct HubInputs {
     /// Who started the job.
     pub user_id: Option<u64>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::commit::ObjectId;
+use super::hub::HubRule;
 use super::image::Repository;
 
 /// What GitLab itself says about a job (runner contract §4.2, the parts no author can change).
@@ -51,6 +52,51 @@ pub enum PublishDecision<'a> {
     Nothing(Vec<String>),
 }
 
+/// Names the facts that differ from what a rule expects, beside project id and job.
+fn differences(project_path: &str, ref_name: &str, facts: &JobFacts) -> Vec<String> {
+    let mut differences = Vec::new();
+    if project_path != facts.project_path {
+        differences.push(format!("project path is `{}`, expected `{project_path}`", facts.project_path));
+    }
+    if ref_name != facts.ref_name {
+        differences.push(format!("ref is `{}`, expected `{ref_name}`", facts.ref_name));
+    }
+    if facts.ref_type != "branch" {
+        differences.push(format!("ref type is `{}`, expected `branch`", facts.ref_type));
+    }
+    match facts.protected {
+        Some(true) => {}
+        Some(false) => differences.push("the ref is not protected".to_owned()),
+        None => differences.push(
+            "GitLab does not say that the ref is protected (needs GitLab 18.3, runner 18.4)".to_owned(),
+        ),
+    }
+    differences
+}
+
+/// Whether a job is the hub's: the one that tests the platform and promotes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HubDecision<'a> {
+    /// Every fact of the rule matches.
+    Hub(&'a HubRule),
+    /// Another job; the text names the facts that kept a near rule from matching.
+    Other(Option<String>),
+}
+
+impl HubDecision<'_> {
+    /// Decides by comparing every fact to the byte; a fact that is null is no match.
+    pub fn decide<'a>(rule: Option<&'a HubRule>, facts: &JobFacts) -> HubDecision<'a> {
+        let near = rule.filter(|rule| rule.project_id == facts.project_id && rule.job == facts.job_name);
+        let Some(rule) = near else { return HubDecision::Other(None) };
+        let differences = differences(&rule.project_path, &rule.ref_name, facts);
+        if differences.is_empty() {
+            HubDecision::Hub(rule)
+        } else {
+            HubDecision::Other(Some(differences.join("; ")))
+        }
+    }
+}
+
 impl PublishDecision<'_> {
     /// Decides by comparing every fact to the byte; a fact that is null is no match.
     pub fn decide<'a>(rules: &'a [PublishRule], facts: &JobFacts) -> PublishDecision<'a> {
@@ -58,27 +104,7 @@ impl PublishDecision<'_> {
         for rule in
             rules.iter().filter(|rule| rule.project_id == facts.project_id && rule.job == facts.job_name)
         {
-            let mut differences = Vec::new();
-            if rule.project_path != facts.project_path {
-                differences.push(format!(
-                    "project path is `{}`, expected `{}`",
-                    facts.project_path, rule.project_path
-                ));
-            }
-            if rule.ref_name != facts.ref_name {
-                differences.push(format!("ref is `{}`, expected `{}`", facts.ref_name, rule.ref_name));
-            }
-            if facts.ref_type != "branch" {
-                differences.push(format!("ref type is `{}`, expected `branch`", facts.ref_type));
-            }
-            match facts.protected {
-                Some(true) => {}
-                Some(false) => differences.push("the ref is not protected".to_owned()),
-                None => differences.push(
-                    "GitLab does not say that the ref is protected (needs GitLab 18.3, runner 18.4)"
-                        .to_owned(),
-                ),
-            }
+            let differences = differences(&rule.project_path, &rule.ref_name, facts);
             if differences.is_empty() {
                 return PublishDecision::Publish(rule);
             }
@@ -179,6 +205,50 @@ mod tests {
     #[test]
     fn a_job_publishes_when_every_fact_is_equal_to_the_byte() {
         assert!(matches!(PublishDecision::decide(&rules(), &facts()), PublishDecision::Publish(_)));
+    }
+
+    fn hub_rule() -> HubRule {
+        HubRule {
+            project_id: 17,
+            project_path: "acme/billing".into(),
+            ref_name: "staging".into(),
+            job: "stage-unit-test".into(),
+            script: vec!["make integration-test".into()],
+            override_users: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_job_is_the_hubs_when_every_fact_is_equal_to_the_byte() {
+        let rule = hub_rule();
+        assert_eq!(HubDecision::decide(Some(&rule), &facts()), HubDecision::Hub(&rule));
+        assert_eq!(HubDecision::decide(None, &facts()), HubDecision::Other(None));
+    }
+
+    #[test]
+    fn a_near_hub_rule_names_the_fact_that_differs() {
+        let changes: [(&str, fn(&mut JobFacts)); 7] = [
+            ("another ref", |f| f.ref_name = "main".into()),
+            ("a tag", |f| f.ref_type = "tag".into()),
+            ("an unprotected ref", |f| f.protected = Some(false)),
+            ("an unknown protection", |f| f.protected = None),
+            ("another path", |f| f.project_path = "acme/hub2".into()),
+            ("another project", |f| f.project_id = 18),
+            ("another job name", |f| f.job_name = "Stage-unit-test".into()),
+        ];
+        let rule = hub_rule();
+        let mut texts = String::new();
+        for (name, change) in changes {
+            let mut facts = facts();
+            change(&mut facts);
+            match HubDecision::decide(Some(&rule), &facts) {
+                HubDecision::Hub(_) => panic!("{name} was taken for the hub"),
+                HubDecision::Other(near) => {
+                    texts.push_str(&format!("{name}: {}\n", near.unwrap_or_default()))
+                }
+            }
+        }
+        insta::assert_snapshot!(texts);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use url::Url;
 use zeroize::Zeroizing;
 
+use crate::domain::hub::{HubVariable, VARIABLES};
 use crate::domain::job::JobFacts;
 use crate::failure::Failure;
 
@@ -25,6 +26,8 @@ pub struct JobResponse {
     pub services: Vec<String>,
     pub needs_gitlab_runner: Vec<&'static str>,
     pub registry_credentials: Vec<RegistryCredentials>,
+    /// The variables that a hub reads, in GitLab's order with their duplicates; no other is kept.
+    pub hub_variables: Vec<HubVariable>,
 }
 
 /// One step of the job.
@@ -90,6 +93,16 @@ struct RawResponse {
     dependencies: Option<Vec<RawDependency>>,
     #[serde(default)]
     credentials: Option<Vec<RawCredentials>>,
+    #[serde(default)]
+    variables: Option<Vec<RawVariable>>,
+}
+
+#[derive(Deserialize)]
+struct RawVariable {
+    #[serde(default)]
+    key: Option<String>,
+    #[serde(default)]
+    value: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -280,6 +293,15 @@ impl JobResponse {
                     password: Zeroizing::new(c.password),
                 })
                 .collect(),
+            hub_variables: raw
+                .variables
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(|variable| {
+                    let key = variable.key.filter(|key| VARIABLES.contains(&key.as_str()))?;
+                    Some(HubVariable { key, value: variable.value.unwrap_or_default() })
+                })
+                .collect(),
         })
     }
 }
@@ -343,6 +365,25 @@ mod tests {
         value["dependencies"] = json!([{"id": 1, "artifacts_file": {"filename": "a.zip"}}]);
         let response = parse(&value).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(response.needs_gitlab_runner, ["artifacts", "cache", "dependencies"]);
+    }
+
+    #[test]
+    fn of_the_variables_only_the_hubs_two_are_kept_with_their_duplicates() {
+        let mut value = response();
+        value["variables"] = json!([
+            {"key": "CI_JOB_TOKEN", "value": "job-token-secret", "masked": true},
+            {"key": "AIRLOCK_CHANGE_SET", "value": "billing", "public": true},
+            {"key": "airlock_change_set", "value": "x"}, {"key": null, "value": null}, {},
+            {"key": "AIRLOCK_OVERRIDE", "value": null},
+            {"key": "AIRLOCK_CHANGE_SET", "value": "ledger", "raw": true}
+        ]);
+        let kept = parse(&value).unwrap_or_else(|e| panic!("{e}")).hub_variables;
+        let kept: Vec<_> = kept.iter().map(|v| (v.key.as_str(), v.value.as_str())).collect();
+        let expected =
+            [("AIRLOCK_CHANGE_SET", "billing"), ("AIRLOCK_OVERRIDE", ""), ("AIRLOCK_CHANGE_SET", "ledger")];
+        assert_eq!(kept, expected);
+        value["variables"] = Value::Null;
+        assert!(parse(&value).unwrap_or_else(|e| panic!("{e}")).hub_variables.is_empty());
     }
 
     #[test]

@@ -7,8 +7,8 @@ use crate::domain::evidence::provenance::LOCAL_BUILDER_ID;
 use crate::domain::image::{NamePattern, PinnedImage};
 use crate::failure::{Failure, Outcome};
 use crate::settings::{
-    GitLabSettings, HelperSettings, ImageSettings, KeySettings, SandboxLimits, Settings, StorePlace,
-    StoreSettings,
+    DEFAULT_COMPOSE, GitLabSettings, HelperSettings, ImageSettings, KeySettings, SandboxLimits, Settings,
+    StorePlace, StoreSettings,
 };
 
 /// Returns the settings; `repository` is the working tree's top.
@@ -38,12 +38,15 @@ pub fn settings(layout: Option<&Path>, helper: Option<&PinnedImage>, repository:
             url: url::Url::parse("http://localhost")
                 .map_err(|e| Failure::internal("the local address is no URL").because(e))?,
             ca: None,
+            status_token_file: None,
         },
         // A developer's own machine has no administrator to list images; pinned they must be all the same.
         images: ImageSettings { allow: vec![NamePattern::new("**")], default: None },
         helper: HelperSettings { image: helper, gitlab_runner: None },
         sandbox: SandboxLimits::default(),
         publish: Vec::new(),
+        hub: None,
+        compose_program: DEFAULT_COMPOSE.into(),
         builder_id: LOCAL_BUILDER_ID.into(),
         trust: state_dir.join("keys").join("trust.toml"),
         state_dir,

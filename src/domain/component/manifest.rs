@@ -59,7 +59,7 @@ pub enum ManifestError {
     NoName { project: String },
 }
 
-const NAME_RULE: &str =
+pub(in crate::domain) const NAME_RULE: &str =
     "expected lower-case letters and digits in words separated by single `-`, at most 63 characters";
 
 /// Everything that is wrong with `airlock.toml`; at least one mistake.
