@@ -63,8 +63,9 @@ impl Release {
         if self.sequence == 0 || self.sequence > 1 << 53 {
             return Err(value("sequence", self.sequence, "1 or more"));
         }
-        if (self.sequence == 1) != self.previous.is_none() {
-            return Err(value("previous", "not in step with `sequence`", "null for the first release alone"));
+        // A number that a promotion took and did not finish is not used again: null may stand with any.
+        if self.sequence == 1 && self.previous.is_some() {
+            return Err(value("previous", "a release before the first", "null"));
         }
         if self.tag().is_none() || !self.version.ends_with(&format!("-r{}", self.sequence)) {
             return Err(value(

@@ -191,6 +191,7 @@ impl TrustPolicy {
             }
         }
         let formats = candidates.iter().flat_map(|candidate| candidate.formats.iter().copied()).collect();
+        let all = candidates.iter().map(|candidate| candidate.envelope.clone()).collect();
         candidates.sort_by(|a, b| a.rank().cmp(&b.rank()));
         match candidates.first() {
             Some(best) => {
@@ -199,6 +200,7 @@ impl TrustPolicy {
                     key: best.key.clone(),
                     envelope: best.envelope.clone(),
                     formats,
+                    all,
                 };
                 Ok((accepted, candidates.into_iter().map(|candidate| candidate.content).collect()))
             }
