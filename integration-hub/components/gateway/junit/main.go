@@ -28,10 +28,10 @@ type testSuite struct {
 }
 
 type testCase struct {
-	Class   string   `xml:"classname,attr"`
-	Name    string   `xml:"name,attr"`
-	Time    string   `xml:"time,attr"`
-	Failure *failure `xml:"failure,omitempty"`
+	Class   string    `xml:"classname,attr"`
+	Name    string    `xml:"name,attr"`
+	Time    string    `xml:"time,attr"`
+	Failure *failure  `xml:"failure,omitempty"`
 	Skipped *struct{} `xml:"skipped,omitempty"`
 }
 
