@@ -4,6 +4,8 @@
 //! Repositories, images and containers are made as a platform team would make them; the images come from
 //! Airlock's own builder, without network.
 
+#[path = "reference_hub/database.rs"]
+mod database;
 #[path = "reference_hub/platform.rs"]
 mod platform;
 #[path = "reference_hub/stack.rs"]
@@ -97,9 +99,8 @@ fn every_sample_repository_is_the_same_commit_each_time_and_names_this_machines_
         for turn in ["first", "second"] {
             let place = directory.path().join(format!("{name}-{turn}"));
             sample_repository(name, &place);
-            let git = |reference| {
-                stdout(Command::new("git").arg("-C").arg(&place).args(["rev-parse", reference]))
-            };
+            let git =
+                |reference| stdout(Command::new("git").arg("-C").arg(&place).args(["rev-parse", reference]));
             commits.push(git("staging"));
             commits.push(git("main"));
             let zeros = Command::new("grep").args(["-rl", &"0".repeat(64)]).arg(&place).output();
@@ -143,7 +144,8 @@ fn the_manifest_names_every_service_and_the_compose_file_asks_for_nothing_that_i
 
     let manifest = std::fs::read_to_string(place.join("airlock-hub.toml")).expect("the manifest");
     let manifest: toml::Table = manifest.parse().expect("TOML");
-    let mut named: BTreeSet<&str> = manifest["sidecars"].as_table().expect("a table").keys().map(String::as_str).collect();
+    let mut named: BTreeSet<&str> =
+        manifest["sidecars"].as_table().expect("a table").keys().map(String::as_str).collect();
     let components = manifest["components"].as_table().expect("a table");
     assert_eq!(components.keys().map(String::as_str).collect::<BTreeSet<_>>(), COMPONENTS.into());
     for component in components.values() {

@@ -32,11 +32,7 @@ pub fn base_image(name: &str) -> String {
 pub fn stdout(command: &mut Command) -> String {
     let output = command.output().expect("the program runs");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        output.status.success(),
-        "{command:?}: {said}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{command:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
     said
 }
 

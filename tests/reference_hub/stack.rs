@@ -98,11 +98,8 @@ impl<'a> Stack<'a> {
             .args(["sh", "-e", "-c", "make integration-test 2>&1"])
             .output()
             .expect("docker runs");
-        let output_text = format!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let output_text =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         IntegrationTest {
             passed: output.status.success(),
             output: output_text,
