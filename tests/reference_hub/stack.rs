@@ -110,7 +110,8 @@ impl<'a> Stack<'a> {
     fn ready(&self) -> bool {
         let states = self.docker(&["ps", "--all", "--format", "{{.Names}} {{.Status}}"]);
         assert!(!states.contains("(unhealthy)"), "{}", self.states_and_logs());
-        states.lines().all(|state| state.contains("(healthy)") || state.contains("Exited (0)"))
+        !states.is_empty()
+            && states.lines().all(|state| state.contains("(healthy)") || state.contains("Exited (0)"))
     }
 
     fn states_and_logs(&self) -> String {
