@@ -1,9 +1,14 @@
-//! The PostgreSQL image that is made from Debian packages.
+//! The PostgreSQL image that is made from Debian packages, and a component's migrations on it.
 
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use crate::platform::{base_image, stdout};
+use crate::platform::{base_image, root, stdout};
+
+/// Owner, password and name of the database.
+const SETTINGS: [&str; 3] =
+    ["--env=POSTGRES_USER=owner", "--env=POSTGRES_PASSWORD=secret", "--env=POSTGRES_DB=shop"];
 
 /// A container's name and the volume of the same name; both go when it is dropped.
 struct Database(String);
@@ -71,10 +76,9 @@ fn the_postgres_image_needs_a_password_and_keeps_its_data_through_a_hard_stop() 
     let cut_short = "mkdir -p data.new && echo 15 >data.new/PG_VERSION";
     assert!(database.docker_run(&["--rm", "--entrypoint=sh"], &["-c", cut_short]).status.success());
 
-    let settings = ["--env=POSTGRES_USER=owner", "--env=POSTGRES_PASSWORD=secret", "--env=POSTGRES_DB=shop"];
     let name = format!("--name={}", database.0);
     let started =
-        database.docker_run(&[&["--detach", &name], &settings[..]].concat(), &["-c", "work_mem=5MB"]);
+        database.docker_run(&[&["--detach", &name], &SETTINGS[..]].concat(), &["-c", "work_mem=5MB"]);
     assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
     assert_eq!(database.rows("SHOW work_mem"), "5MB");
     assert_eq!(stdout(Command::new("docker").args(["exec", &database.0, "id", "-un"])), "postgres\n");
@@ -92,4 +96,44 @@ fn the_postgres_image_needs_a_password_and_keeps_its_data_through_a_hard_stop() 
         .expect("docker runs");
     let reason = String::from_utf8_lossy(&wrong.stderr);
     assert!(reason.contains("password authentication failed"), "{reason}");
+}
+
+#[test]
+fn a_rehearsal_on_postgresql_notices_a_way_back_that_leaves_something() {
+    let database = Database(format!("airlock-test-rehearsal-{}", std::process::id()));
+    let name = format!("--name={}", database.0);
+    assert!(database.docker_run(&[&["--detach", &name], &SETTINGS[..]].concat(), &[]).status.success());
+    assert_eq!(database.rows("SELECT 1"), "1");
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let ledger = directory.path().join("ledger");
+    stdout(Command::new("cp").arg("-r").arg(root().join("integration-hub/components/ledger")).arg(&ledger));
+    let passed = rehearse(&database, &ledger);
+    let said = String::from_utf8_lossy(&passed.stdout);
+    assert!(passed.status.success(), "{said}{}", String::from_utf8_lossy(&passed.stderr));
+    assert!(said.contains("0002_account down") && said.contains("2 migrations applied"), "{said}");
+
+    let back = ledger.join("ledger/migrations/0002_account.down.sql");
+    let text = std::fs::read_to_string(&back).expect("a migration");
+    std::fs::write(&back, text.replace("DROP INDEX payment_by_invoice;", "")).expect("a change");
+    // A scratch database is made anew for each rehearsal.
+    database.rows("DROP SCHEMA public CASCADE");
+    database.rows("CREATE SCHEMA public");
+    let failed = rehearse(&database, &ledger);
+    let reason = String::from_utf8_lossy(&failed.stderr);
+    assert_eq!(failed.status.code(), Some(1), "{reason}");
+    assert!(reason.contains("ledger: 0002_account down does not undo its way up"), "{reason}");
+    assert!(reason.contains("payment_by_invoice"), "{reason}");
+}
+
+fn rehearse(database: &Database, ledger: &Path) -> Output {
+    Command::new("docker")
+        .args(["run", "--rm", "--read-only", "--cap-drop=ALL", "--user=1000:1000"])
+        .args(["--network", &format!("container:{}", database.0)])
+        .args(["--label", &format!("airlock.test={}", database.0)])
+        .args(["--env=LEDGER_DATABASE_URL=postgresql://owner:secret@127.0.0.1/shop"])
+        .args(["--volume", &format!("{}:/opt/ledger:ro", ledger.display()), "--workdir=/opt/ledger"])
+        .args([&base_image("PYTHON_PG"), "python3", "-B", "-m", "ledger", "migrate", "rehearse"])
+        .output()
+        .expect("docker runs")
 }
