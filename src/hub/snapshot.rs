@@ -194,3 +194,6 @@ pub struct SnapshotSidecar {
     /// The engine's immutable id.
     pub id: Digest,
 }
+
+#[cfg(test)]
+mod tests;
