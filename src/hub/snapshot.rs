@@ -5,6 +5,7 @@
 
 mod component;
 mod facts;
+mod feedback;
 mod present;
 mod refusal;
 mod release_parts;

@@ -3,7 +3,7 @@
 use super::bench::{Bench, FIRST, Image, SECOND, candidate, full};
 use crate::domain::evidence::EvidenceKind;
 use crate::domain::evidence::provenance::{LOCAL_BUILDER_ID, Origin};
-use crate::domain::hub::HubInputs;
+use crate::domain::hub::{HubInputs, IntegrationVerdict};
 use crate::domain::release::ComponentOrigin;
 use crate::hub::snapshot::Projects;
 use crate::registry::{ImageStore as _, ManifestReference};
@@ -146,4 +146,27 @@ async fn a_local_try_takes_images_that_were_built_by_hand_and_says_so() {
     assert!(snapshot.components.iter().all(|component| component.pipeline_id == 0));
     assert!(snapshot.components.iter().all(|component| component.origin == ComponentOrigin::Staged));
     insta::assert_snapshot!(bench.told(None));
+}
+
+#[tokio::test]
+async fn only_changed_components_are_told_and_of_the_first_release_all() {
+    let bench = Bench::staged().await;
+    let first = bench.snapshot().await.unwrap();
+    let told = |snapshot: &crate::hub::snapshot::Snapshot, verdict: &IntegrationVerdict| -> Vec<String> {
+        let statuses = snapshot.statuses(verdict, None);
+        statuses
+            .iter()
+            .map(|s| format!("{} {} {} {}", s.component, s.project_id, s.commit, s.state()))
+            .collect()
+    };
+    let green = IntegrationVerdict::Green { release: "1.0.0-r1".into() };
+    let billing = format!("billing 17 {FIRST} success");
+    assert_eq!(told(&first, &green), [billing, format!("ledger 18 {SECOND} success")]);
+    bench.stage(&Image::of("ledger", FIRST, 503)).await;
+    let policy = bench.keys.policy();
+    let rules = super::bench::rules();
+    let projects = Projects::Published(&rules);
+    let second = bench.snapshot_with(HubInputs::default(), Some(candidate(&first)), &policy, projects).await;
+    let red = IntegrationVerdict::Red { reason: "contract broken".into() };
+    assert_eq!(told(&second.unwrap(), &red), [format!("ledger 18 {FIRST} failed")]);
 }

@@ -1,0 +1,6 @@
+//! The hub's first and last steps against real parts: components snapshotted, told how it went.
+
+mod support;
+
+#[path = "hub_snapshot/status.rs"]
+mod status;
