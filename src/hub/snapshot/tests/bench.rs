@@ -313,6 +313,16 @@ impl ImageStore for Counting {
         self.inner.blob(repository, digest, limit).await
     }
 
+    async fn blob_to_file(
+        &self,
+        _: &Repository,
+        _: &Digest,
+        _: u64,
+        _: &std::path::Path,
+    ) -> Result<bool, StoreError> {
+        panic!("a snapshot copies no blob")
+    }
+
     async fn manifest(
         &self,
         repository: &Repository,
