@@ -1,5 +1,13 @@
-//! Releases: composed, signed, verified, promoted, listed, compared (design, "Releases").
+//! Releases: composed, signed, published, verified, promoted, listed, compared (design, "Releases").
 //!
-//! The release's `:candidate` is the one commit point of a promotion; component tags only follow it.
+//! Every step gives a value of a new type and the next takes only that, as in a delivery. The release's
+//! `:candidate` is the one commit point of a promotion; component tags only follow it.
 
+pub mod compose;
+pub mod evidence;
+pub mod follow;
+pub mod promote;
+pub mod publish;
 pub mod store;
+#[cfg(test)]
+mod tests;

@@ -85,7 +85,7 @@ fn the_schemas_are_the_published_ones_and_their_references_are_beside_them() {
 fn the_engine_knows_every_base_image_by_digest() {
     let images = base_images();
     let names: Vec<&str> = images.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["DEBIAN", "PYTHON", "HELPER"]);
+    assert_eq!(names, ["DEBIAN", "PYTHON", "POSTGRES", "PYTHON_PG", "GO", "HUB_TESTS", "HELPER"]);
     for (_, reference) in &images {
         let found = stdout("docker", &["image", "inspect", "--format", "{{json .RepoDigests}}", reference]);
         assert!(found.contains(reference.as_str()), "{found}");

@@ -23,11 +23,14 @@ fn sample_component() -> GitRepository {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("integration-hub/components/billing");
     let mut repository = GitRepository::create("staging");
     repository.copy_from(&folder);
-    for file in ["Dockerfile", "airlock.toml"] {
-        let text = std::fs::read_to_string(folder.join(file)).expect("a file of the sample");
-        let zeros = format!("127.0.0.1:5055/base/python@sha256:{}", "0".repeat(64));
-        assert!(text.contains(&zeros), "`{file}` names no base image");
-        repository.write(file, text.replace(&zeros, &base_image("PYTHON")));
+    for (file, images) in [("Dockerfile", &["python", "python-pg"][..]), ("airlock.toml", &["python"])] {
+        let mut text = std::fs::read_to_string(folder.join(file)).expect("a file of the sample");
+        for image in images {
+            let zeros = format!("127.0.0.1:5055/base/{image}@sha256:{}", "0".repeat(64));
+            assert!(text.contains(&zeros), "`{file}` names no base image `{image}`");
+            text = text.replace(&zeros, &base_image(&image.to_uppercase().replace('-', "_")));
+        }
+        repository.write(file, text);
     }
     repository.commit("the sample component");
     repository

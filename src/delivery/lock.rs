@@ -1,4 +1,4 @@
-//! One delivery of a project at a time on a host: evidence tags are read, extended and written back,
+//! One delivery of a project, and one promotion of a platform, at a time on a host: evidence tags are read, extended and written back,
 //! which a registry cannot do in one step.
 
 use std::fs::{File, TryLockError};
@@ -10,7 +10,7 @@ use crate::failure::{Failure, Outcome};
 /// How often a delivery that waits for another looks again.
 const TURN: Duration = Duration::from_millis(50);
 
-/// The right to deliver. Given back when dropped or when the process ends. Deliveries of other hosts
+/// The right to deliver or promote. Given back when dropped or when the process ends. Deliveries of other hosts
 /// are met by the looks before and after each write alone.
 #[derive(Debug)]
 pub struct DeliveryLock {
@@ -18,9 +18,18 @@ pub struct DeliveryLock {
 }
 
 impl DeliveryLock {
-    /// Waits for its turn.
+    /// Waits for its turn to write a project's images.
     pub async fn acquire(state_dir: &Path, project_id: u64) -> Outcome<Self> {
-        let path = state_dir.join(format!("delivery-{project_id}.lock"));
+        Self::acquire_file(state_dir, &format!("delivery-{project_id}.lock")).await
+    }
+
+    /// Waits for its turn to promote a platform.
+    pub async fn of_promotion(state_dir: &Path, platform: &str) -> Outcome<Self> {
+        Self::acquire_file(state_dir, &format!("promotion-{platform}.lock")).await
+    }
+
+    async fn acquire_file(state_dir: &Path, name: &str) -> Outcome<Self> {
+        let path = state_dir.join(name);
         let failed = |error: std::io::Error| {
             Failure::system(format!("cannot lock `{}`", path.display())).because(error)
         };

@@ -10,7 +10,9 @@ use crate::delivery::{Confirmation, Delivery};
 use crate::domain::evidence::provenance::{
     CheckResult, Commit, Hermetic, HermeticCheck, LOCAL_BUILDER_ID, Origin, Project, Provenance, Resource,
 };
-use crate::domain::evidence::test_result::{AssertedCounts, PassedTestResult, TestOutcome, TestResult};
+use crate::domain::evidence::test_result::{
+    AssertedCounts, PassedTestResult, TestOutcome, TestResult, TestStage,
+};
 use crate::domain::hermetic::CheckOutcome;
 use crate::engine::EngineFacts;
 use crate::failure::{Failure, Outcome};
@@ -114,6 +116,8 @@ pub fn test_result(delivery: &Delivery<'_>, confirmation: &Confirmation<'_>) -> 
         },
     ];
     let result = TestResult {
+        stage: TestStage::Unit,
+        closed_world: serde_json::Value::Null,
         outcome: TestOutcome::Passed,
         configuration,
         url: match confirmation {

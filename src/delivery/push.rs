@@ -33,7 +33,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use time::OffsetDateTime;
 
-use super::sign::{SignedEvidence, SignedImage};
+use super::sign::{SignedAttestations, SignedEvidence, SignedImage, SubjectSignature};
 use super::verify::{Completeness, VerifiedImage, store_failure, verify};
 use crate::domain::digest::Digest;
 use crate::domain::evidence::{EvidenceKind, PREDICATE_COSIGN_SIGN};
@@ -150,25 +150,55 @@ pub async fn publish_evidence(
     let PushedImage { signed, subject } = pushed;
     let repository = &signed.image().repository;
     let evidence: &SignedEvidence = signed.evidence();
-    let attestations = legacy::put_attestations(store, repository, evidence).await?;
-    after_write("att");
-    let mut envelopes = BTreeMap::new();
-    for (number, (kind, envelope)) in (1..).zip(attestations) {
-        envelopes.insert(kind, envelope.digest());
-        let bundle = evidence.attestation_bundle(envelope);
-        let key = &evidence.attestation_key;
-        bundles::put(store, repository, &subject, kind.predicate_type(), &bundle, key).await?;
-        after_write(&format!("att-bundle-{number}"));
-    }
-    legacy::put_signature(store, repository, evidence).await?;
-    after_write("sig");
-    let bundle = evidence.image_bundle(evidence.image_statement.clone());
-    bundles::put(store, repository, &subject, PREDICATE_COSIGN_SIGN, &bundle, &evidence.image_key).await?;
-    after_write("sig-bundle");
+    let envelopes =
+        attach_attestations(store, repository, &subject, &evidence.attestations, after_write).await?;
+    attach_signature(store, repository, &subject, &evidence.signature, after_write).await?;
     Ok(PublishedImage { repository: repository.clone(), digest: subject.digest, evidence: envelopes })
 }
 
-async fn put_bytes(store: &dyn ImageStore, repository: &Repository, bytes: Bytes) -> Outcome<(Digest, u64)> {
+/// Stores attestations about `subject` in both forms; returns the digests of the envelopes that stand there.
+///
+/// Writes are named `att`, then `att-bundle-1` and so on.
+pub async fn attach_attestations(
+    store: &dyn ImageStore,
+    repository: &Repository,
+    subject: &Descriptor,
+    attestations: &SignedAttestations,
+    after_write: AfterWrite<'_>,
+) -> Outcome<BTreeMap<EvidenceKind, Digest>> {
+    let stored = legacy::put_attestations(store, repository, attestations).await?;
+    after_write("att");
+    let mut envelopes = BTreeMap::new();
+    for (number, (kind, envelope)) in (1..).zip(stored) {
+        envelopes.insert(kind, envelope.digest());
+        let bundle = attestations.bundle(envelope);
+        bundles::put(store, repository, subject, kind.predicate_type(), &bundle, &attestations.key).await?;
+        after_write(&format!("att-bundle-{number}"));
+    }
+    Ok(envelopes)
+}
+
+/// Stores the signature of `subject` in both forms; writes are named `sig` and `sig-bundle`.
+pub async fn attach_signature(
+    store: &dyn ImageStore,
+    repository: &Repository,
+    subject: &Descriptor,
+    signature: &SubjectSignature,
+    after_write: AfterWrite<'_>,
+) -> Outcome<()> {
+    legacy::put_signature(store, repository, signature).await?;
+    after_write("sig");
+    bundles::put(store, repository, subject, PREDICATE_COSIGN_SIGN, &signature.bundle(), &signature.key)
+        .await?;
+    after_write("sig-bundle");
+    Ok(())
+}
+
+pub(crate) async fn put_bytes(
+    store: &dyn ImageStore,
+    repository: &Repository,
+    bytes: Bytes,
+) -> Outcome<(Digest, u64)> {
     let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
     store
         .put_blob(repository, &digest, size, BlobContent::Bytes(bytes))

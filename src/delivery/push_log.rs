@@ -61,6 +61,9 @@ fn title(kind: EvidenceKind) -> &'static str {
         EvidenceKind::CycloneDx => "the SBOM in CycloneDX 1.6",
         EvidenceKind::Provenance => "the provenance",
         EvidenceKind::TestResult => "the test result",
+        EvidenceKind::HubTestResult => "the hub's test result",
+        EvidenceKind::Promotion => "the promotion record",
+        EvidenceKind::Vsa => "the verification summary",
     }
 }
 

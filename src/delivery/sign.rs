@@ -53,18 +53,31 @@ pub struct SignedImage {
     evidence: SignedEvidence,
 }
 
-/// Signed evidence about one manifest.
+/// Signed evidence about one image: attestations, and the signature that is the decision to release it.
 #[derive(Debug, Clone)]
 pub struct SignedEvidence {
-    pub(super) subject: Digest,
-    pub(super) attestations: Vec<(EvidenceKind, Envelope)>,
-    pub(super) attestation_key: PublicKey,
-    pub(super) simple_signing: SignedPayload,
-    pub(super) image_statement: Envelope,
-    pub(super) image_key: PublicKey,
+    pub(super) attestations: SignedAttestations,
+    pub(super) signature: SubjectSignature,
 }
 
-/// A payload and the image key's signature over it.
+/// Attestations about one manifest, all by one key; only [`attest`] makes them.
+#[derive(Debug, Clone)]
+pub struct SignedAttestations {
+    pub(super) subject: Digest,
+    pub(super) envelopes: Vec<(EvidenceKind, Envelope)>,
+    pub(super) key: PublicKey,
+}
+
+/// The signature of one manifest in both of Cosign's forms; only [`sign_subject`] makes one.
+#[derive(Debug, Clone)]
+pub struct SubjectSignature {
+    pub(super) subject: Digest,
+    pub(super) simple_signing: SignedPayload,
+    pub(super) statement: Envelope,
+    pub(super) key: PublicKey,
+}
+
+/// A payload and a key's signature over it.
 #[derive(Debug, Clone)]
 pub(super) struct SignedPayload {
     pub(super) payload: Vec<u8>,
@@ -86,17 +99,21 @@ impl SignedImage {
 impl SignedEvidence {
     /// Returns the digest of the manifest that the evidence is about.
     pub fn subject(&self) -> &Digest {
-        &self.subject
+        &self.signature.subject
     }
+}
 
-    /// Returns the image signature's bundle.
-    pub(super) fn image_bundle(&self, envelope: Envelope) -> KeyBundle {
-        KeyBundle::new(envelope, &self.image_key)
+impl SignedAttestations {
+    /// Returns the bundle of one of the envelopes.
+    pub(super) fn bundle(&self, envelope: Envelope) -> KeyBundle {
+        KeyBundle::new(envelope, &self.key)
     }
+}
 
-    /// Returns an attestation's bundle.
-    pub(super) fn attestation_bundle(&self, envelope: Envelope) -> KeyBundle {
-        KeyBundle::new(envelope, &self.attestation_key)
+impl SubjectSignature {
+    /// Returns the signature's bundle.
+    pub(super) fn bundle(&self) -> KeyBundle {
+        KeyBundle::new(self.statement.clone(), &self.key)
     }
 }
 
@@ -119,45 +136,68 @@ pub async fn compose(
 ) -> Outcome<SignedImage> {
     different_keys(attestation, release)?;
     let subject = Digest::of(&image.manifest);
-    let name = format!("`{}@sha256:{}…`", image.repository, subject.short());
-    let failed = |what: &str, why: &dyn std::fmt::Display| {
-        Failure::internal(format!("cannot compose the {what} of {name}")).because(why)
-    };
     let predicates = [
         (EvidenceKind::Spdx, input.spdx.clone()),
         (EvidenceKind::CycloneDx, input.cyclonedx.clone()),
         (EvidenceKind::Provenance, input.provenance.to_predicate().into()),
         (EvidenceKind::TestResult, input.test_result.result().to_predicate().into()),
     ];
-    let mut attestations = Vec::with_capacity(predicates.len());
+    let attestations = attest(&input.docker_reference, &subject, &predicates, attestation).await?;
+    // What goes out must be what a verifier accepts in.
+    if let Some((_, envelope)) =
+        attestations.envelopes.iter().find(|(kind, _)| *kind == EvidenceKind::Provenance)
+    {
+        Provenance::parse(envelope.payload()).map_err(|error| {
+            Failure::internal(format!("cannot compose the provenance of `{}`", image.repository))
+                .because(error)
+        })?;
+    }
+    let signature = sign_subject(&input.docker_reference, &subject, release).await?;
+    Ok(SignedImage { image, evidence: SignedEvidence { attestations, signature } })
+}
+
+/// Signs statements about `subject`, whose name is `docker_reference`.
+pub async fn attest(
+    docker_reference: &str,
+    subject: &Digest,
+    predicates: &[(EvidenceKind, Bytes)],
+    signer: &dyn Signer,
+) -> Outcome<SignedAttestations> {
+    let name = format!("`{docker_reference}@sha256:{}…`", subject.short());
+    let mut envelopes = Vec::with_capacity(predicates.len());
     for (kind, predicate) in predicates {
-        let payload = statement::compose(kind, &input.docker_reference, &subject, &predicate)
-            .map_err(|e: NotEvidence| failed(kind.as_str(), &e))?;
-        let envelope = sign_statement(attestation, payload).await?;
+        let payload = statement::compose(*kind, docker_reference, subject, predicate).map_err(
+            |error: NotEvidence| {
+                Failure::internal(format!("cannot compose the {kind} of {name}")).because(error)
+            },
+        )?;
+        let envelope = sign_statement(signer, payload).await?;
         let size = envelope.to_json().len() as u64;
         // A verifier must read it back, as base64 in a bundle; better to know before anything is written.
         if size + 4096 > MAX_EVIDENCE_BYTES {
             return Err(Failure::refused_to_publish(format!("the {kind} of {name} is too large"))
                 .because(format!("{size} bytes with its signature; {MAX_EVIDENCE_BYTES} are read back")));
         }
-        attestations.push((kind, envelope));
+        envelopes.push((*kind, envelope));
     }
-    // What goes out must be what a verifier accepts in.
-    if let Some((_, envelope)) = attestations.iter().find(|(kind, _)| *kind == EvidenceKind::Provenance) {
-        Provenance::parse(envelope.payload()).map_err(|e| failed("provenance", &e))?;
-    }
-    let payload = SimpleSigning::new(input.docker_reference.clone(), subject.clone()).to_payload();
-    let signature = release.sign(&payload).await.map_err(Failure::from)?;
-    let image_statement = sign_statement(release, statement::compose_image_signature(&subject)).await?;
-    let evidence = SignedEvidence {
-        subject,
-        attestations,
-        attestation_key: attestation.public_key().clone(),
+    Ok(SignedAttestations { subject: subject.clone(), envelopes, key: signer.public_key().clone() })
+}
+
+/// Signs the decision to release `subject`.
+pub async fn sign_subject(
+    docker_reference: &str,
+    subject: &Digest,
+    signer: &dyn Signer,
+) -> Outcome<SubjectSignature> {
+    let payload = SimpleSigning::new(docker_reference, subject.clone()).to_payload();
+    let signature = signer.sign(&payload).await.map_err(Failure::from)?;
+    let statement = sign_statement(signer, statement::compose_image_signature(subject)).await?;
+    Ok(SubjectSignature {
+        subject: subject.clone(),
         simple_signing: SignedPayload { payload, signature },
-        image_statement,
-        image_key: release.public_key().clone(),
-    };
-    Ok(SignedImage { image, evidence })
+        statement,
+        key: signer.public_key().clone(),
+    })
 }
 
 async fn sign_statement(signer: &dyn Signer, payload: Vec<u8>) -> Outcome<Envelope> {

@@ -99,6 +99,21 @@ pub async fn put_version(store: &dyn ImageStore, image: &VerifiedImage, tag: &Ta
     put(store, image, tag).await
 }
 
+/// Puts a channel's tag on an image of a release, which decides; returns whether it named another before.
+pub async fn follow_release(
+    store: &dyn ImageStore,
+    image: &VerifiedImage,
+    channel: Channel,
+) -> Outcome<ChannelMove> {
+    let tag: Tag = channel.as_str().parse().expect("a channel's word is a tag");
+    let present = store.manifest(image.repository(), &ManifestReference::Tag(tag.clone())).await?;
+    if present.is_some_and(|present| present.digest == *image.digest()) {
+        return Ok(ChannelMove::Already);
+    }
+    put(store, image, &tag).await?;
+    Ok(ChannelMove::Moved)
+}
+
 /// What happened to a channel tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChannelMove {

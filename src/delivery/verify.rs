@@ -5,7 +5,7 @@
 mod collect;
 mod report;
 
-pub(super) use collect::EvidenceManifest;
+pub(crate) use collect::EvidenceManifest;
 pub use collect::collect;
 pub use report::VerificationReport;
 
@@ -230,7 +230,7 @@ fn not_one_image(name: &str, digest: &Digest) -> Failure {
 }
 
 /// Turns a store's error into a failure that says what was being done; kind and hints stay its own.
-pub(super) fn store_failure(doing: &str) -> impl Fn(StoreError) -> Failure {
+pub(crate) fn store_failure(doing: &str) -> impl Fn(StoreError) -> Failure {
     move |error| Failure::from(error).while_doing(format!("cannot {doing}"))
 }
 

@@ -7,10 +7,12 @@ pub mod bundle;
 pub mod collected;
 pub mod envelope;
 pub mod layout;
+pub mod promotion;
 pub mod provenance;
 pub mod simple_signing;
 pub mod statement;
 pub mod test_result;
+pub mod vsa;
 
 use std::fmt;
 
@@ -30,6 +32,11 @@ pub const PREDICATE_PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 /// in-toto test result v0.1.
 pub const PREDICATE_TEST_RESULT: &str = "https://in-toto.io/attestation/test-result/v0.1";
 
+/// in-toto's promotion record (in-toto Attestation Framework, predicate "Container Image Promotion Record").
+pub const PREDICATE_PROMOTION: &str = "https://k8s.io/promo-tools/promotion/v1";
+/// SLSA verification summary v1.
+pub const PREDICATE_VSA: &str = "https://slsa.dev/verification_summary/v1";
+
 /// A kind of evidence that a policy can demand beside the image signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -38,12 +45,19 @@ pub enum EvidenceKind {
     #[serde(rename = "cyclonedx")]
     CycloneDx,
     Provenance,
+    /// The unit test's, of staging.
     TestResult,
+    /// The integration test's, of the hub.
+    HubTestResult,
+    Promotion,
+    Vsa,
 }
 
 impl EvidenceKind {
-    /// Every kind, in the order in which they are written and reported.
+    /// Every kind that staging makes, in the order in which they are written and reported.
     pub const ALL: [Self; 4] = [Self::Spdx, Self::CycloneDx, Self::Provenance, Self::TestResult];
+    /// Every kind that a promotion adds, in the same order.
+    pub const PROMOTED: [Self; 3] = [Self::HubTestResult, Self::Promotion, Self::Vsa];
 
     /// Returns the in-toto predicate type.
     pub fn predicate_type(self) -> &'static str {
@@ -51,13 +65,21 @@ impl EvidenceKind {
             Self::Spdx => PREDICATE_SPDX,
             Self::CycloneDx => PREDICATE_CYCLONEDX,
             Self::Provenance => PREDICATE_PROVENANCE,
-            Self::TestResult => PREDICATE_TEST_RESULT,
+            // Two kinds of one type: the predicate says which test it was.
+            Self::TestResult | Self::HubTestResult => PREDICATE_TEST_RESULT,
+            Self::Promotion => PREDICATE_PROMOTION,
+            Self::Vsa => PREDICATE_VSA,
         }
     }
 
-    /// Returns the kind that a predicate type stands for.
+    /// Returns the kind that a predicate type stands for; any test result counts as the unit test's.
     pub fn of_predicate_type(uri: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.predicate_type() == uri)
+        Self::every().find(|kind| kind.predicate_type() == uri)
+    }
+
+    /// Returns every kind there is.
+    pub fn every() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().chain(Self::PROMOTED)
     }
 
     /// Returns the word that policies and reports use.
@@ -67,6 +89,9 @@ impl EvidenceKind {
             Self::CycloneDx => "cyclonedx",
             Self::Provenance => "provenance",
             Self::TestResult => "test-result",
+            Self::HubTestResult => "hub-test-result",
+            Self::Promotion => "promotion",
+            Self::Vsa => "vsa",
         }
     }
 }

@@ -3,7 +3,13 @@
 //! A release is canonical JSON (RFC 8785), integers only, lists sorted by name and then platform. It
 //! never changes: what happens to it later is said by attestations.
 
+mod canonical;
+#[cfg(test)]
+pub(crate) mod tests;
+
 use serde::{Deserialize, Serialize};
+
+pub use canonical::NotARelease;
 
 use super::digest::Digest;
 use super::image::Repository;

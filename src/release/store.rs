@@ -1,18 +1,34 @@
 //! Releases in their repository: read by tag or digest, checked, verified.
 
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::delivery::verify::{collect, store_failure};
 use crate::domain::digest::Digest;
-use crate::domain::image::Repository;
-use crate::domain::release::Release;
+use crate::domain::evidence::layout::OCI_MANIFEST;
+use crate::domain::image::{Repository, Tag};
+use crate::domain::release::{MAX_RELEASE_BYTES, RELEASE_MEDIA_TYPE, Release};
+use crate::domain::trust::{Channel, Subject, TrustPolicy};
+use crate::failure::{
+    CLI_NO_SUCH_TAG, CLI_WRONG_SIGNATURE, EXIT_REFUSED_BY_PUBLISH_POLICY, Failure, FailureKind, Outcome,
+};
+use crate::registry::{Descriptor, ImageStore, ManifestReference, StoredManifest};
+
+/// Media type of the empty config (OCI image specification, "Guidance for an empty descriptor").
+const EMPTY_CONFIG: &str = "application/vnd.oci.empty.v1+json";
+/// The empty config.
+pub(super) const EMPTY: &[u8] = b"{}";
 
 /// A release that was read back, is canonical, and is signed by a trusted `release` key.
+///
+/// Only [`read`] makes one.
 #[derive(Debug, Clone)]
 pub struct VerifiedRelease {
-    pub(super) repository: Repository,
-    /// The manifest's digest.
-    pub(super) digest: Digest,
-    pub(super) release: Release,
-    /// The trusted key's name.
-    pub(super) key: String,
+    repository: Repository,
+    manifest: StoredManifest,
+    release: Release,
+    key: String,
 }
 
 impl VerifiedRelease {
@@ -23,7 +39,12 @@ impl VerifiedRelease {
 
     /// Returns the manifest's digest.
     pub fn digest(&self) -> &Digest {
-        &self.digest
+        &self.manifest.digest
+    }
+
+    /// Returns the manifest.
+    pub fn manifest(&self) -> &StoredManifest {
+        &self.manifest
     }
 
     /// Returns the document.
@@ -37,10 +58,152 @@ impl VerifiedRelease {
     }
 }
 
+/// The manifest that carries a release document (OCI image specification, "Artifacts").
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ReleaseManifest {
+    schema_version: u8,
+    media_type: String,
+    artifact_type: String,
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+}
+
+impl ReleaseManifest {
+    /// Describes the manifest of a document.
+    pub(super) fn of(document: &[u8]) -> Self {
+        let descriptor = |media_type: &str, bytes: &[u8]| Descriptor {
+            media_type: media_type.to_owned(),
+            digest: Digest::of(bytes),
+            size: bytes.len() as u64,
+            artifact_type: None,
+            annotations: None,
+        };
+        Self {
+            schema_version: 2,
+            media_type: OCI_MANIFEST.to_owned(),
+            artifact_type: RELEASE_MEDIA_TYPE.to_owned(),
+            config: descriptor(EMPTY_CONFIG, EMPTY),
+            layers: vec![descriptor(RELEASE_MEDIA_TYPE, document)],
+        }
+    }
+
+    /// Returns the manifest's bytes.
+    pub(super) fn to_bytes(&self) -> Bytes {
+        serde_json::to_vec(self).expect("strings and numbers are JSON").into()
+    }
+}
+
+/// Returns the repository of a platform's releases: `<prefix>/<platform>/release`.
+pub fn repository_of(prefix: Option<&Repository>, platform: &str) -> Outcome<Repository> {
+    let name: Repository = format!("{platform}/release").parse().map_err(|error| {
+        Failure::usage(format!("`{}` is no name of a platform", crate::job_log::printable(platform)))
+            .because(error)
+            .hint("name the platform as `platform` in `airlock-hub.toml` does")
+    })?;
+    Ok(name.below(prefix))
+}
+
+/// Reads and verifies the release that `reference` names.
+pub async fn read(
+    store: &dyn ImageStore,
+    policy: &TrustPolicy,
+    repository: &Repository,
+    reference: &ManifestReference,
+    now: OffsetDateTime,
+) -> Outcome<VerifiedRelease> {
+    find(store, policy, repository, reference, now).await?.ok_or_else(|| {
+        let shown = match reference {
+            ManifestReference::Tag(tag) => format!("{repository}:{tag}"),
+            ManifestReference::Digest(digest) => format!("{repository}@sha256:{}…", digest.short()),
+        };
+        let kind = FailureKind::Refused { stage: EXIT_REFUSED_BY_PUBLISH_POLICY, cli: CLI_NO_SUCH_TAG };
+        Failure::new(kind, format!("there is no release `{shown}` in `{}`", store.place()))
+            .hint("`airlock release list` shows what there is")
+    })
+}
+
+/// Reads and verifies the release that `:candidate` names; `None` when there is none yet.
+pub async fn candidate(
+    store: &dyn ImageStore,
+    policy: &TrustPolicy,
+    prefix: Option<&Repository>,
+    platform: &str,
+    now: OffsetDateTime,
+) -> Outcome<Option<VerifiedRelease>> {
+    let repository = repository_of(prefix, platform)?;
+    find(store, policy, &repository, &ManifestReference::Tag(candidate_tag()), now).await
+}
+
+/// Returns the tag that names the present release.
+pub fn candidate_tag() -> Tag {
+    Channel::Candidate.as_str().parse().expect("a channel's word is a tag")
+}
+
+async fn find(
+    store: &dyn ImageStore,
+    policy: &TrustPolicy,
+    repository: &Repository,
+    reference: &ManifestReference,
+    now: OffsetDateTime,
+) -> Outcome<Option<VerifiedRelease>> {
+    let found = store.manifest(repository, reference).await.map_err(store_failure("read the release"))?;
+    let Some(manifest) = found else { return Ok(None) };
+    let name = format!("{repository}@sha256:{}…", manifest.digest.short());
+    let broken = |why: String| {
+        let kind = FailureKind::Refused { stage: EXIT_REFUSED_BY_PUBLISH_POLICY, cli: CLI_WRONG_SIGNATURE };
+        Failure::new(kind, format!("`{name}` is not a release")).because(why).hint(
+            "look at what was pushed there, and by whom; a release is written by a hub's green job alone",
+        )
+    };
+    if let ManifestReference::Digest(digest) = reference
+        && *digest != manifest.digest
+    {
+        return Err(broken(format!("expected {digest}, the store returned {}", manifest.digest)));
+    }
+    let parsed: ReleaseManifest =
+        serde_json::from_slice(&manifest.bytes).map_err(|e| broken(format!("its manifest: {e}")))?;
+    let [layer] = parsed.layers.as_slice() else {
+        return Err(broken(format!("it has {} layers, expected 1", parsed.layers.len())));
+    };
+    if manifest.media_type != OCI_MANIFEST
+        || parsed.schema_version != 2
+        || parsed.media_type != OCI_MANIFEST
+        || parsed.artifact_type != RELEASE_MEDIA_TYPE
+        || layer.media_type != RELEASE_MEDIA_TYPE
+        || parsed.config.media_type != EMPTY_CONFIG
+    {
+        return Err(broken("its media types are not those of a release".into()));
+    }
+    // The signature first: nothing that nobody vouches for is parsed further than it must be.
+    let subject = Subject {
+        repository: repository.clone(),
+        digest: manifest.digest.clone(),
+        channel: Channel::Candidate,
+    };
+    let evidence = collect(store, repository, &manifest.digest).await?;
+    let signature = policy.judge_release(&subject, &evidence, now)?;
+    let document = store
+        .blob(repository, &layer.digest, MAX_RELEASE_BYTES)
+        .await
+        .map_err(store_failure("read the release"))?
+        .ok_or_else(|| broken("its document is absent".into()))?;
+    let release = Release::parse(&document).map_err(|e| broken(e.to_string()))?;
+    Ok(Some(VerifiedRelease {
+        repository: repository.clone(),
+        manifest,
+        release,
+        key: signature.key().to_owned(),
+    }))
+}
+
 #[cfg(test)]
 impl VerifiedRelease {
-    /// Makes a release that nobody verified, for the tests of those who take one.
-    pub(crate) fn unchecked(repository: Repository, digest: Digest, release: Release) -> Self {
-        Self { repository, digest, release, key: "release-2026".into() }
+    /// Makes a release that nobody verified, for the tests of those who only read its document.
+    pub(crate) fn unchecked(repository: Repository, release: Release) -> Self {
+        let bytes = Bytes::from(serde_json::to_vec(&release).expect("a release is JSON"));
+        let digest = Digest::of(&bytes);
+        let manifest = StoredManifest { media_type: OCI_MANIFEST.to_owned(), digest, bytes };
+        Self { repository, manifest, release, key: "release-2026".into() }
     }
 }

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::put_bytes;
-use crate::delivery::sign::SignedEvidence;
+use crate::delivery::sign::{SignedAttestations, SubjectSignature};
 use crate::delivery::verify::{EvidenceManifest, store_failure};
+use crate::domain::digest::Digest;
 use crate::domain::evidence::envelope::Envelope;
 use crate::domain::evidence::layout::{
     ATTESTATION_LAYER, EvidenceTag, OCI_MANIFEST, PREDICATE_ANNOTATION, SIGNATURE_ANNOTATION, SIGNATURE_LAYER,
@@ -30,16 +31,17 @@ const MAX_LAYERS: usize = 100;
 pub(super) async fn put_attestations(
     store: &dyn ImageStore,
     repository: &Repository,
-    evidence: &SignedEvidence,
+    attestations: &SignedAttestations,
 ) -> Outcome<Vec<(EvidenceKind, Envelope)>> {
-    let mut tag = LegacyTag::read(store, repository, evidence, EvidenceTag::Attestation).await?;
-    let mut stored = Vec::with_capacity(evidence.attestations.len());
-    for (kind, ours) in &evidence.attestations {
+    let subject = &attestations.subject;
+    let mut tag = LegacyTag::read(store, repository, subject, EvidenceTag::Attestation).await?;
+    let mut stored = Vec::with_capacity(attestations.envelopes.len());
+    for (kind, ours) in &attestations.envelopes {
         let hint = (PREDICATE_ANNOTATION, kind.predicate_type());
         let same = |bytes: &[u8], _: &Descriptor| {
-            Envelope::parse(bytes).ok().filter(|found| {
-                found.payload() == ours.payload() && found.is_signed_by(&evidence.attestation_key)
-            })
+            Envelope::parse(bytes)
+                .ok()
+                .filter(|found| found.payload() == ours.payload() && found.is_signed_by(&attestations.key))
         };
         let earlier = tag.find(ATTESTATION_LAYER, Some(hint), MAX_EVIDENCE_BYTES, same).await?;
         if let Some(earlier) = earlier {
@@ -58,14 +60,14 @@ pub(super) async fn put_attestations(
 pub(super) async fn put_signature(
     store: &dyn ImageStore,
     repository: &Repository,
-    evidence: &SignedEvidence,
+    signed: &SubjectSignature,
 ) -> Outcome<()> {
-    let mut tag = LegacyTag::read(store, repository, evidence, EvidenceTag::Signature).await?;
-    let ours = &evidence.simple_signing;
+    let mut tag = LegacyTag::read(store, repository, &signed.subject, EvidenceTag::Signature).await?;
+    let ours = &signed.simple_signing;
     let same = |bytes: &[u8], layer: &Descriptor| {
         let annotation = layer.annotations.as_ref()?.get(SIGNATURE_ANNOTATION)?;
         let signature = STANDARD.decode(annotation).ok()?;
-        (bytes == ours.payload && evidence.image_key.verifies(bytes, &signature)).then_some(())
+        (bytes == ours.payload && signed.key.verifies(bytes, &signature)).then_some(())
     };
     if tag.find(SIGNATURE_LAYER, None, MAX_SIMPLE_SIGNING_BYTES, same).await?.is_none() {
         let annotations = [(SIGNATURE_ANNOTATION, STANDARD.encode(&ours.signature))];
@@ -103,10 +105,10 @@ impl<'a> LegacyTag<'a> {
     async fn read(
         store: &'a dyn ImageStore,
         repository: &'a Repository,
-        evidence: &SignedEvidence,
+        subject: &Digest,
         kind: EvidenceTag,
     ) -> Outcome<Self> {
-        let tag = kind.of(&evidence.subject);
+        let tag = kind.of(subject);
         let found = match store.manifest(repository, &ManifestReference::Tag(tag.clone())).await {
             Ok(found) => found,
             // A stranger's rubbish under the tag is replaced, as nothing can read it.

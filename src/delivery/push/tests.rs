@@ -148,7 +148,7 @@ async fn what_is_written_is_cosigns_layout() {
     let signed = keys.signed(image("a"), &input()).await;
     let published = publish(&store, &signed, &|_| ()).await.unwrap();
     let content = store.content();
-    let signature = &signed.evidence().simple_signing.signature;
+    let signature = &signed.evidence().signature.simple_signing.signature;
     let signature = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, signature);
     let mut told = String::new();
     let mask = regex::Regex::new("\"size\": [0-9]{3,}").unwrap();

@@ -11,13 +11,16 @@ async fn each_key_signs_its_own_things_alone() {
     let signed = keys.signed(image("a"), &input()).await;
     let evidence = signed.evidence();
     assert_eq!(evidence.subject(), &Digest::of(&signed.image().manifest));
-    assert_eq!(evidence.attestations.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), EvidenceKind::ALL);
-    for (_, envelope) in &evidence.attestations {
+    assert_eq!(
+        evidence.attestations.envelopes.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(),
+        EvidenceKind::ALL
+    );
+    for (_, envelope) in &evidence.attestations.envelopes {
         assert!(envelope.is_signed_by(keys.attestation.public_key()));
         assert!(!envelope.is_signed_by(keys.image.public_key()));
     }
-    assert!(evidence.image_statement.is_signed_by(keys.image.public_key()));
-    let SignedPayload { payload, signature } = &evidence.simple_signing;
+    assert!(evidence.signature.statement.is_signed_by(keys.image.public_key()));
+    let SignedPayload { payload, signature } = &evidence.signature.simple_signing;
     assert!(keys.image.public_key().verifies(payload, signature));
     assert_eq!(SimpleSigning::parse(payload).unwrap().digest(), evidence.subject());
 }

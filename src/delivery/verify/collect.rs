@@ -27,9 +27,9 @@ const MAX_BYTES: u64 = 128 * 1024 * 1024;
 
 /// A manifest that carries evidence, the fields that are used.
 #[derive(Debug, Clone, Deserialize)]
-pub(in crate::delivery) struct EvidenceManifest {
+pub(crate) struct EvidenceManifest {
     #[serde(default)]
-    pub(in crate::delivery) layers: Vec<Descriptor>,
+    pub(crate) layers: Vec<Descriptor>,
 }
 
 /// What may still be fetched from one place.

@@ -34,9 +34,23 @@ impl fmt::Display for TestOutcome {
     }
 }
 
+/// Which test of the pipeline a result is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TestStage {
+    /// A component's own unit test; what a result says that doesn't say otherwise.
+    #[default]
+    Unit,
+    /// The hub's, of all components together.
+    Integration,
+}
+
 /// What the tests of a commit gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TestResult {
+    pub stage: TestStage,
+    /// The hub's closed-world report; null for a unit test.
+    pub closed_world: serde_json::Value,
     pub outcome: TestOutcome,
     /// What the tests ran with: commit, image, script.
     pub configuration: Vec<Resource>,
@@ -110,10 +124,18 @@ struct Predicate {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Extension {
+    #[serde(default, skip_serializing_if = "is_unit")]
+    stage: TestStage,
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    closed_world: serde_json::Value,
     script: Vec<String>,
     exit_status: u8,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     asserted_by_tenant: Option<AssertedCounts>,
+}
+
+fn is_unit(stage: &TestStage) -> bool {
+    *stage == TestStage::Unit
 }
 
 impl TestResult {
@@ -127,6 +149,8 @@ impl TestResult {
             passed_tests: listed(&self.passed_tests),
             failed_tests: listed(&self.failed_tests),
             airlock: Extension {
+                stage: self.stage,
+                closed_world: self.closed_world.clone(),
                 script: self.script.clone(),
                 exit_status: self.exit_status,
                 asserted_by_tenant: self.counts,
@@ -146,6 +170,8 @@ impl TestResult {
             ));
         }
         Ok(Self {
+            stage: predicate.airlock.stage,
+            closed_world: predicate.airlock.closed_world,
             outcome: predicate.result,
             configuration: predicate.configuration,
             url: predicate.url,
@@ -180,6 +206,8 @@ pub(crate) mod tests {
     /// Returns a passed result.
     pub(crate) fn sample() -> TestResult {
         TestResult {
+            stage: TestStage::Unit,
+            closed_world: serde_json::Value::Null,
             outcome: TestOutcome::Passed,
             configuration: vec![Resource {
                 name: None,

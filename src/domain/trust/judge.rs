@@ -15,9 +15,13 @@ use super::verdict::{AcceptedEvidence, AcceptedSignature, Verdict};
 use super::{Refusal, RefusalKind, Subject};
 use crate::domain::digest::Digest;
 use crate::domain::evidence::collected::{CollectedEvidence, FoundStatement};
+use crate::domain::evidence::promotion::PromotionRecord;
 use crate::domain::evidence::provenance::{Origin, Provenance};
 use crate::domain::evidence::statement::parse_predicate;
-use crate::domain::evidence::test_result::{PassedTestResult, TestOutcome, TestResult, stated_outcome};
+use crate::domain::evidence::test_result::{
+    PassedTestResult, TestOutcome, TestResult, TestStage, stated_outcome,
+};
+use crate::domain::evidence::vsa::VerificationSummary;
 use crate::domain::evidence::{EvidenceKind, Format, NotEvidence, PREDICATE_COSIGN_SIGN};
 use standing::Tally;
 
@@ -50,7 +54,8 @@ impl TrustPolicy {
             return Err(refusal(subject, vec![Problem { kind: RefusalKind::Policy, text }], vec![]));
         };
         let mut problems = Vec::new();
-        let signature = self.judge_signature(subject, evidence, now).map_err(|p| problems.push(p)).ok();
+        let signature =
+            self.judge_signature(KeyUse::Image, subject, evidence, now).map_err(|p| problems.push(p)).ok();
         let failed_test = self.failed_test(subject, evidence);
         // Said once: by the failure itself, not again as the lack of a passed result.
         let judged: Vec<EvidenceKind> = rule
@@ -92,6 +97,23 @@ impl TrustPolicy {
         }
     }
 
+    /// Judges the signature of a release document: only a key for releases counts, at `now`.
+    pub fn judge_release(
+        &self,
+        subject: &Subject,
+        evidence: &CollectedEvidence,
+        now: OffsetDateTime,
+    ) -> Result<AcceptedSignature, Refusal> {
+        self.judge_signature(KeyUse::Release, subject, evidence, now).map_err(|problem| {
+            let mut refusal = refusal(subject, vec![problem], notes(evidence));
+            refusal.hint = match refusal.kind {
+                RefusalKind::NoSignature => "treat it as no release; a hub's green job signs its own, and nothing else does".into(),
+                _ => "if the key is new, ask the release team to add it to the trust policy; if not, treat it as no release of yours".into(),
+            };
+            refusal
+        })
+    }
+
     fn rule_for(&self, subject: &Subject) -> Option<&Rule> {
         self.rules.iter().find(|rule| {
             rule.channel.is_none_or(|channel| channel == subject.channel)
@@ -101,11 +123,12 @@ impl TrustPolicy {
 
     fn judge_signature(
         &self,
+        key_use: KeyUse,
         subject: &Subject,
         evidence: &CollectedEvidence,
         now: OffsetDateTime,
     ) -> Result<AcceptedSignature, Problem> {
-        let mut tally = Tally::new(self, KeyUse::Image, &subject.digest, now);
+        let mut tally = Tally::new(self, key_use, &subject.digest, now);
         for found in &evidence.signatures {
             tally.simple_signing(found);
         }
@@ -168,6 +191,7 @@ impl TrustPolicy {
             }
         }
         let formats = candidates.iter().flat_map(|candidate| candidate.formats.iter().copied()).collect();
+        let all = candidates.iter().map(|candidate| candidate.envelope.clone()).collect();
         candidates.sort_by(|a, b| a.rank().cmp(&b.rank()));
         match candidates.first() {
             Some(best) => {
@@ -176,6 +200,7 @@ impl TrustPolicy {
                     key: best.key.clone(),
                     envelope: best.envelope.clone(),
                     formats,
+                    all,
                 };
                 Ok((accepted, candidates.into_iter().map(|candidate| candidate.content).collect()))
             }
@@ -267,11 +292,31 @@ fn content(kind: EvidenceKind, rule: &Rule, subject: &Subject, payload: &[u8]) -
             check_provenance(&provenance, rule, subject)?;
             Ok(Content::Provenance(Box::new(provenance)))
         }
-        EvidenceKind::TestResult => {
-            let result = TestResult::parse(payload).map_err(unreadable)?;
-            PassedTestResult::new(result).map(Content::TestResult).map_err(|e| e.to_string())
+        EvidenceKind::TestResult => passed(payload, TestStage::Unit).map(Content::TestResult),
+        // Told by the demand itself; the unit test's result is the one that a verdict carries.
+        EvidenceKind::HubTestResult => passed(payload, TestStage::Integration).map(|_| Content::Document),
+        EvidenceKind::Promotion => {
+            let record = PromotionRecord::parse(payload).map_err(unreadable)?;
+            (record.digest == subject.digest)
+                .then_some(Content::Document)
+                .ok_or_else(|| format!("it records the promotion of {}", record.digest))
+        }
+        EvidenceKind::Vsa => {
+            let summary = VerificationSummary::parse(payload).map_err(unreadable)?;
+            summary.passed().then_some(Content::Document).ok_or_else(|| "the verification failed".to_owned())
         }
     }
+}
+
+fn passed(payload: &[u8], stage: TestStage) -> Result<PassedTestResult, String> {
+    let result = TestResult::parse(payload).map_err(|e| e.to_string())?;
+    if result.stage != stage {
+        return Err(match stage {
+            TestStage::Unit => "it is the hub's integration test, not the component's unit test".to_owned(),
+            TestStage::Integration => "it is the component's unit test, not the hub's".to_owned(),
+        });
+    }
+    PassedTestResult::new(result).map_err(|e| e.to_string())
 }
 
 fn check_provenance(provenance: &Provenance, rule: &Rule, subject: &Subject) -> Result<(), String> {

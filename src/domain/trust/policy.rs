@@ -9,6 +9,7 @@ use time::format_description::well_known::Rfc3339;
 use toml::Spanned;
 
 use super::Channel;
+use crate::domain::digest::Digest;
 use crate::domain::evidence::EvidenceKind;
 use crate::domain::evidence::provenance::MAX_HERMETIC_LEVEL;
 use crate::domain::image::NamePattern;
@@ -23,6 +24,7 @@ const MAX_ENTRIES: usize = 64;
 #[derive(Debug, Clone)]
 pub struct TrustPolicy {
     pub(super) file: String,
+    pub(super) digest: Digest,
     pub(super) keys: Vec<TrustedKey>,
     pub(super) rules: Vec<Rule>,
 }
@@ -188,7 +190,17 @@ impl TrustPolicy {
             keys.push(source.key(raw, &keys, read_key)?);
         }
         let rules = raw.require.into_iter().map(|raw| source.rule(raw)).collect::<Result<_, _>>()?;
-        Ok(Self { file: file_name.into(), keys, rules })
+        Ok(Self { file: file_name.into(), digest: Digest::of(text.as_bytes()), keys, rules })
+    }
+
+    /// Returns the name of the file that the policy came from.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Returns the digest of the policy's text.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
     }
 
     /// Returns the keys.
@@ -285,10 +297,10 @@ impl Source<'_> {
         let mut evidence = BTreeSet::new();
         for word in raw.evidence.get_ref() {
             let kind =
-                EvidenceKind::ALL.into_iter().find(|kind| kind.as_str() == word.get_ref()).ok_or_else(|| {
+                EvidenceKind::every().find(|kind| kind.as_str() == word.get_ref()).ok_or_else(|| {
                     let shown: String = word.get_ref().chars().filter(|c| !c.is_control()).take(60).collect();
                     let problem = format!(
-                        "`{shown}` is not a kind of evidence: expected `spdx`, `cyclonedx`, `provenance` or `test-result`"
+                        "`{shown}` is not a kind of evidence: expected `spdx`, `cyclonedx`, `provenance`, `test-result`, or of a promoted image `hub-test-result`, `promotion`, `vsa`"
                     );
                     self.wrong(word.span(), problem)
                 })?;

@@ -36,6 +36,8 @@ pub struct AcceptedEvidence {
     pub(super) envelope: Digest,
     /// The forms in which evidence of this kind was found acceptable.
     pub(super) formats: BTreeSet<Format>,
+    /// Every acceptable envelope of this kind, the chosen one among them.
+    pub(super) all: BTreeSet<Digest>,
 }
 
 impl AcceptedSignature {
@@ -96,6 +98,11 @@ impl Verdict {
     /// Returns the evidence of one kind.
     pub fn evidence_of(&self, kind: EvidenceKind) -> Option<&AcceptedEvidence> {
         self.evidence.iter().find(|evidence| evidence.kind == kind)
+    }
+
+    /// Returns whether this very envelope is among the acceptable evidence of its kind.
+    pub fn has_envelope(&self, kind: EvidenceKind, envelope: &Digest) -> bool {
+        self.evidence_of(kind).is_some_and(|accepted| accepted.all.contains(envelope))
     }
 
     /// Returns the provenance of the highest pipeline.

@@ -276,7 +276,7 @@ pub(super) fn candidate(snapshot: &Snapshot) -> VerifiedRelease {
         sidecars: Vec::new(),
         inputs: ReleaseInputs { change_set: Vec::new(), overrides: Vec::new(), user_id: None },
     };
-    VerifiedRelease::unchecked("acme/acme/release".parse().unwrap(), Digest::of(b"release"), release)
+    VerifiedRelease::unchecked("acme/acme/release".parse().unwrap(), release)
 }
 
 async fn retag(store: &LayoutDirectory, repository: &Repository, digest: &Digest) {

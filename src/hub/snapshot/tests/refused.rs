@@ -173,11 +173,8 @@ async fn a_candidate_that_cannot_be_verified_any_more_holds_the_component_back()
     present.components = newer.components;
     let mut release = candidate(&present).release().clone();
     release.components[1].images[0].manifest = strange;
-    let present = crate::release::store::VerifiedRelease::unchecked(
-        "acme/acme/release".parse().unwrap(),
-        Digest::of(b"release"),
-        release,
-    );
+    let repository = "acme/acme/release".parse().unwrap();
+    let present = crate::release::store::VerifiedRelease::unchecked(repository, release);
     let policy = bench.keys.policy();
     let outcome = bench
         .snapshot_with(HubInputs::default(), Some(present), &policy, Projects::Published(&rules()))

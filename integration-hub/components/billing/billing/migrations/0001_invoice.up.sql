@@ -1,0 +1,5 @@
+CREATE TABLE invoice (
+  number BIGINT PRIMARY KEY,
+  customer TEXT NOT NULL,
+  document TEXT NOT NULL
+);

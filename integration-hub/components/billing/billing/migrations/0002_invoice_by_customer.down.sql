@@ -1,0 +1,1 @@
+DROP INDEX invoice_by_customer;

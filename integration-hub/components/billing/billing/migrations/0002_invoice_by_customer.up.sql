@@ -1,0 +1,1 @@
+CREATE INDEX invoice_by_customer ON invoice (customer, number);

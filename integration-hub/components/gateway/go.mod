@@ -1,0 +1,3 @@
+module acme/gateway
+
+go 1.19

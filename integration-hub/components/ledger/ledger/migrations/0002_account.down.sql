@@ -1,0 +1,2 @@
+DROP INDEX payment_by_invoice;
+DROP TABLE account;
