@@ -2,5 +2,7 @@
 
 mod support;
 
+#[path = "hub_snapshot/real.rs"]
+mod real;
 #[path = "hub_snapshot/status.rs"]
 mod status;

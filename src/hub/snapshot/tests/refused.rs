@@ -4,9 +4,11 @@ use super::bench::{Bench, FIRST, Image, SECOND, candidate, full, rules};
 use crate::domain::digest::Digest;
 use crate::domain::evidence::layout::EvidenceTag;
 use crate::domain::evidence::provenance::{Origin, Project};
-use crate::domain::hub::HubInputs;
-use crate::hub::snapshot::Projects;
+use crate::domain::hub::{HubInputs, HubManifest};
+use crate::domain::image::NamePattern;
+use crate::hub::snapshot::{Projects, refuse_sidecars};
 use crate::registry::{ImageStore as _, ManifestReference};
+use crate::settings::ImageSettings;
 
 #[tokio::test]
 async fn nothing_staged() {
@@ -207,4 +209,22 @@ async fn carry_over(bench: &Bench, from: &Digest, to: &Digest, kinds: &[Evidence
         let found = store.manifest(&repository, &theirs).await.unwrap().unwrap();
         store.put_manifest(&repository, &found.media_type, found.bytes, Some(&kind.of(to))).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn sidecars_that_the_host_does_not_allow() {
+    let bench = Bench::empty();
+    let hash = "0123456789abcdef".repeat(4);
+    let text = format!(
+        "schema = 1\nplatform = \"acme\"\n[components.ledger]\nproject_id = 18\nservices = {{ ledger = \"ledger\" }}\n\
+         [sidecars.cache]\nimage = \"registry.test/base/cache@sha256:{hash}\"\n\
+         [sidecars.elsewhere]\nimage = \"registry.other/base/cache@sha256:{hash}\"\n\
+         [sidecars.unproven]\nimage = \"localhost/acme/ledger@sha256:{hash}\"\n"
+    );
+    let manifest = HubManifest::parse(&text).unwrap();
+    let allow = ["registry.test/base/*", "localhost/**"].into_iter().map(NamePattern::new).collect();
+    let images = ImageSettings { allow, default: None };
+    let prefix = "acme".parse().unwrap();
+    let failure = refuse_sidecars(&manifest, &images, &bench.store, Some(&prefix)).unwrap_err();
+    insta::assert_snapshot!(failure.to_string());
 }

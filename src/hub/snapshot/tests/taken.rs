@@ -53,6 +53,7 @@ async fn the_release_parts_carry_the_digests_of_the_evidence_and_each_image_once
     assert_eq!(repositories, ["billing/api", "billing/worker"]);
     assert_eq!((ledger.version.as_str(), ledger.source.commit.as_str()), ("1.1.0-b", SECOND));
     assert_eq!((ledger.source.project_id, ledger.source.project.as_str()), (18, "acme/ledger"));
+    assert_eq!(snapshot.verified_images().len(), 3);
     let image = &ledger.images[0];
     assert_eq!(image.platform, "linux/amd64");
     let verdict = snapshot.components[1].images[0].image.verdict();
