@@ -215,6 +215,16 @@ impl ImageStore for Dying<'_> {
         self.inner.blob(repository, digest, limit).await
     }
 
+    async fn blob_to_file(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        size: u64,
+        path: &std::path::Path,
+    ) -> Result<bool, StoreError> {
+        self.inner.blob_to_file(repository, digest, size, path).await
+    }
+
     async fn manifest(
         &self,
         repository: &Repository,
