@@ -191,10 +191,7 @@ impl Bench {
 
     /// Publishes an image whose evidence is signed by keys that nobody trusts.
     pub(super) async fn publish_as_stranger(&self, image: &Image) -> Digest {
-        let other = crate::keys::file::FileSigner::ephemeral().unwrap();
-        let evidence = image.evidence();
-        let signed = crate::delivery::sign::compose(image.unsigned(), &evidence, &self.keys.stranger, &other);
-        let signed = signed.await.unwrap();
+        let signed = Keys::new().signed(image.unsigned(), &image.evidence()).await;
         push::publish(&self.store.inner, &signed, &|_| ()).await.unwrap();
         signed.evidence().subject().clone()
     }
