@@ -50,8 +50,11 @@ async fn layers_that_are_not_the_configs_are_refused_and_nothing_stays() {
     let (good, other) =
         (layer(directory.path(), "good", b"good"), layer(directory.path(), "other", b"other"));
     let tag = "airlock-hub/test-load-other:x";
-    let swapped = engine.load_image(&config(&[&good.1]), &[other.0.clone()], tag).await.expect_err("swapped");
-    let fewer = engine.load_image(&config(&[&good.1, &other.1]), &[good.0.clone()], tag).await;
+    let swapped = engine
+        .load_image(&config(&[&good.1]), std::slice::from_ref(&other.0), tag)
+        .await
+        .expect_err("swapped");
+    let fewer = engine.load_image(&config(&[&good.1, &other.1]), std::slice::from_ref(&good.0), tag).await;
     let absent = directory.path().join("absent");
     let gone = engine.load_image(&config(&[&good.1]), &[absent], tag).await;
     let known = engine.image_id(tag).await.expect("an answer");

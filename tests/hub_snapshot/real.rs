@@ -110,7 +110,7 @@ impl Bench {
         take(parts, &self.manifest(), HubInputs::default(), &self.log(), &cancel).await
     }
 
-    async fn into_engine(&self, engine: &Engine, snapshot: Snapshot) -> Outcome<LoadedSnapshot> {
+    async fn fetched(&self, engine: &Engine, snapshot: Snapshot) -> Outcome<LoadedSnapshot> {
         let parts = EngineParts {
             engine,
             store: &*self.store,
@@ -127,7 +127,7 @@ impl Bench {
     async fn runs_what_was_verified(&self) -> LoadedSnapshot {
         let engine = Engine::connect("unix:///var/run/docker.sock").await.expect("an engine");
         let snapshot = self.take().await.unwrap_or_else(|failure| panic!("{failure}"));
-        let loaded = self.into_engine(&engine, snapshot).await.unwrap_or_else(|failure| panic!("{failure}"));
+        let loaded = self.fetched(&engine, snapshot).await.unwrap_or_else(|failure| panic!("{failure}"));
         let services: Vec<&str> = loaded.images.keys().map(String::as_str).collect();
         assert_eq!(services, ["api", "database", "ledger", "migrate"]);
         assert_eq!(loaded.images["api"], loaded.images["migrate"]);

@@ -335,11 +335,9 @@ impl ImageStore for Counting {
                 reads.push(format!("{repository}:{tag}"));
                 reads.len()
             };
-            let due: Vec<_> = {
-                let mut later = self.later.lock().unwrap();
-                let due = later.extract_if(.., |(after, ..)| count >= *after).collect();
-                due
-            };
+            // The lock must not be held while the tag is written.
+            let due: Vec<_> =
+                self.later.lock().unwrap().extract_if(.., |(after, ..)| count >= *after).collect();
             for (_, repository, digest) in due {
                 retag(&self.inner, &repository, &digest).await;
             }
