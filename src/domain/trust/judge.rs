@@ -35,7 +35,7 @@ struct Problem {
 enum Content {
     Document,
     Provenance(Box<Provenance>),
-    TestResult(PassedTestResult),
+    TestResult(Box<PassedTestResult>),
 }
 
 impl TrustPolicy {
@@ -75,7 +75,7 @@ impl TrustPolicy {
                         match content {
                             Content::Document => {}
                             Content::Provenance(provenance) => provenances.push(*provenance),
-                            Content::TestResult(result) => test_result = test_result.or(Some(result)),
+                            Content::TestResult(result) => test_result = test_result.or(Some(*result)),
                         }
                     }
                 }
@@ -292,7 +292,9 @@ fn content(kind: EvidenceKind, rule: &Rule, subject: &Subject, payload: &[u8]) -
             check_provenance(&provenance, rule, subject)?;
             Ok(Content::Provenance(Box::new(provenance)))
         }
-        EvidenceKind::TestResult => passed(payload, TestStage::Unit).map(Content::TestResult),
+        EvidenceKind::TestResult => {
+            passed(payload, TestStage::Unit).map(|result| Content::TestResult(Box::new(result)))
+        }
         // Told by the demand itself; the unit test's result is the one that a verdict carries.
         EvidenceKind::HubTestResult => passed(payload, TestStage::Integration).map(|_| Content::Document),
         EvidenceKind::Promotion => {
