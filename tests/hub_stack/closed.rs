@@ -35,6 +35,16 @@ async fn an_internal_network_with_an_address_of_the_hosts_is_not_closed() {
         failures.iter().any(|line| line.contains("NOT HELD: the network's gateway cannot be reached")),
         "{failures:?}"
     );
+    // A firewall may be silent for the host; the link is not.
+    assert!(failures.iter().any(|line| line.contains("NOT HELD: nobody else is on the")), "{failures:?}");
+}
+
+#[tokio::test]
+async fn a_network_of_a_name_that_is_taken_is_not_made_beside_it() {
+    let bench = Bench::new().await;
+    bench.engine.create_closed_network(&bench.name, &bench.labels).await.unwrap();
+    let again = bench.engine.create_closed_network(&bench.name, &bench.labels).await.unwrap_err();
+    insta::assert_snapshot!(bench.redact(&airlock::failure::Failure::from(again).to_string()));
 }
 
 #[tokio::test]
