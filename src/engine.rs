@@ -21,6 +21,7 @@ mod image;
 mod logs;
 mod network;
 mod observe;
+mod private_tags;
 mod probe;
 mod processes;
 mod volume;

@@ -4,5 +4,7 @@
 mod bench;
 #[path = "hub_stack/closed.rs"]
 mod closed;
+#[path = "hub_stack/leftovers.rs"]
+mod leftovers;
 #[path = "hub_stack/life.rs"]
 mod life;

@@ -83,13 +83,24 @@ pub struct Bench {
 impl Bench {
     pub async fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let engine = Engine::connect(SOCKET).await.unwrap();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("airlock-hubtest-{}-{number}", std::process::id());
+        Self::running(format!("airlock-hubtest-{}-{number}", std::process::id())).await
+    }
+
+    /// A bench of a given name, ready to bring up a stack.
+    pub async fn running(name: String) -> Self {
+        let bench = Self::named(name).await;
+        let tools = format!("{}-tools", bench.name);
+        bench.engine.create_tools_volume(&tools, &bench.helper, &bench.labels).await.unwrap();
+        bench
+    }
+
+    /// A bench that only looks at, and at its end removes, what carries the name.
+    pub async fn named(name: String) -> Self {
+        let engine = Engine::connect(SOCKET).await.unwrap();
         let labels =
             BTreeMap::from([(LABEL.to_owned(), name.clone()), (STACK_LABEL.to_owned(), name.clone())]);
         let (helper, python) = (image(&engine, "HELPER").await, image(&engine, "PYTHON").await);
-        engine.create_tools_volume(&format!("{name}-tools"), &helper, &labels).await.unwrap();
         Self {
             compose: Compose::open(compose_program(), SOCKET).await.unwrap(),
             engine,
