@@ -31,6 +31,8 @@ const POLL: Duration = Duration::from_millis(500);
 const SETTLE: Duration = Duration::from_secs(2);
 /// Lines of a service's log that a failure quotes.
 const LAST_LINES: usize = 20;
+/// Most characters of one of them.
+const LONGEST_LINE: usize = 400;
 /// Most bytes of those lines.
 const LAST_BYTES: usize = 16 * 1024;
 
@@ -232,7 +234,9 @@ async fn wait_until_ready(parts: &StackParts<'_>, compiled: &CompiledStack, log:
                     } else if matches!(started, Some(Ok(()))) && since.elapsed() >= SETTLE {
                         return Ok(lives);
                     }
-                    vec!["every service looks ready, and must stay so".to_owned()]
+                    let why =
+                        if started.is_none() { "but Compose has not ended" } else { "and must stay so" };
+                    vec![format!("every service looks ready, {why}")]
                 }
                 Readiness::Waiting(services) => {
                     ready_since = None;
@@ -280,7 +284,7 @@ async fn service_failed(
     why: String,
     how: &str,
 ) -> Failure {
-    let why = why.lines().map(printable).collect::<Vec<_>>().join("\n");
+    let why = why.lines().take(LAST_LINES).map(cut).collect::<Vec<_>>().join("\n");
     let mut failure = not_ready(format!("the service `{}` {how}", printable(service)), why);
     if let Some(words) = last_words(parts, container).await {
         failure = failure.because(words);
@@ -292,12 +296,21 @@ async fn last_words(parts: &StackParts<'_>, container: Option<String>) -> Option
     let container = container?.parse().ok()?;
     let log = parts.engine.last_log_lines(&container, LAST_LINES, LAST_BYTES).await.ok()?;
     let text = String::from_utf8_lossy(&log);
-    let lines: Vec<String> = text.lines().map(printable).collect();
-    let lines = &lines[lines.len().saturating_sub(LAST_LINES)..];
+    let lines: Vec<&str> = text.lines().collect();
+    let lines: Vec<String> = lines[lines.len().saturating_sub(LAST_LINES)..].iter().map(|l| cut(l)).collect();
     if lines.is_empty() {
         Some("it wrote no log".into())
     } else {
         Some(format!("its last words:\n{}", lines.join("\n")))
+    }
+}
+
+/// A line as it may stand in a job's log, cut where it is longer than anyone reads.
+fn cut(line: &str) -> String {
+    let line = printable(line);
+    match line.char_indices().nth(LONGEST_LINE) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
     }
 }
 
@@ -326,7 +339,7 @@ async fn too_late(
     let failure = match late {
         Some(container) => {
             let health = container.health_history.last().map(|entry| {
-                let output = printable(entry.output.trim());
+                let output = cut(entry.output.trim());
                 format!(
                     "last health check of `{}` ended with {}: {output}",
                     container.service, entry.exit_code
@@ -342,7 +355,7 @@ async fn too_late(
 
 fn compose_failed(error: &ToolError) -> Failure {
     match error {
-        ToolError::Failed { stderr, .. } => not_ready("the stack cannot be started", stderr)
+        ToolError::Failed { stderr, .. } => not_ready("the stack cannot be started", stderr.trim())
             .hint("Compose's own words are above; the compiled file is in `.airlock/hub/compose.json`"),
         error => Failure::system("cannot start the stack").because_of(error).hint(
             "for the runner's administrator: `engine.compose` in the host settings names Docker Compose 2.20 or later",

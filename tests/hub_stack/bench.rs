@@ -45,12 +45,13 @@ pub struct Service {
     pub command: &'static str,
     pub health: Option<&'static str>,
     pub one_shot: bool,
+    pub restart: &'static str,
     pub after: Vec<(&'static str, DependencyCondition)>,
 }
 
 impl Service {
     pub fn new(name: &'static str, command: &'static str) -> Self {
-        Self { name, command, health: None, one_shot: false, after: Vec::new() }
+        Self { name, command, health: None, one_shot: false, restart: "no", after: Vec::new() }
     }
 
     pub fn health(mut self, test: &'static str) -> Self {
@@ -60,6 +61,11 @@ impl Service {
 
     pub fn one_shot(mut self) -> Self {
         self.one_shot = true;
+        self
+    }
+
+    pub fn restart(mut self, policy: &'static str) -> Self {
+        self.restart = policy;
         self
     }
 
@@ -147,6 +153,7 @@ impl Bench {
                 "dns": ["192.0.2.1"],
                 "labels": self.labels,
                 "stop_grace_period": "1s",
+                "restart": service.restart,
                 "logging": {"driver": "json-file", "options": {"max-size": "1m", "max-file": "1"}},
             });
             if let Some(test) = service.health {
