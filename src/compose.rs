@@ -4,8 +4,22 @@
 //! The input is what `docker compose config --format json` wrote in a sandbox; the output is the only
 //! thing that the host's Compose ever reads. No I/O here.
 
+mod compile;
+pub mod keys;
+mod mounts;
+mod order;
+mod refusal;
+mod service;
+#[cfg(test)]
+mod tests;
+mod values;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+
+pub use compile::compile;
+pub use refusal::{ComposeRefusal, ComposeRefusals};
+pub use service::{CAPABILITIES, ONE_SHOT_LABEL};
 
 use crate::domain::digest::Digest;
 
@@ -83,4 +97,15 @@ pub enum DependencyCondition {
     Started,
     Healthy,
     CompletedSuccessfully,
+}
+
+impl DependencyCondition {
+    /// Returns Compose's own word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "service_started",
+            Self::Healthy => "service_healthy",
+            Self::CompletedSuccessfully => "service_completed_successfully",
+        }
+    }
 }

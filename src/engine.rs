@@ -18,6 +18,7 @@ mod error;
 mod exec;
 mod exec_duplex;
 mod image;
+mod load;
 mod logs;
 mod network;
 mod observe;

@@ -6,6 +6,8 @@
 pub mod cleanup;
 pub mod config;
 pub mod containers;
+pub mod hub_job;
+pub mod hub_summary;
 pub mod job_record;
 pub mod prepare;
 pub mod reports;
@@ -36,6 +38,8 @@ pub struct HostAdapters {
     pub store: std::sync::Arc<dyn ImageStore>,
     pub image_signer: Box<dyn Signer>,
     pub attestation_signer: Box<dyn Signer>,
+    /// There on a host that promotes.
+    pub release_signer: Option<Box<dyn Signer>>,
     pub policy: TrustPolicy,
 }
 

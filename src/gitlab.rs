@@ -6,3 +6,4 @@
 pub mod api;
 pub mod job_response;
 pub mod stage_environment;
+pub mod status;

@@ -4,6 +4,7 @@
 //! Nothing here promotes: a green [`verdict`] is what a release is made from.
 
 pub mod closed_world;
+pub mod compose_config;
 pub mod ready;
 pub mod records;
 pub mod snapshot;

@@ -7,7 +7,7 @@ pub mod layout;
 mod referrers;
 pub mod remote;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -196,6 +196,16 @@ pub trait ImageStore: Send + Sync {
         digest: &Digest,
         limit: u64,
     ) -> Result<Option<Bytes>, StoreError>;
+
+    /// Writes a blob of exactly `size` bytes into the new file `path`, checked against its digest while it
+    /// is streamed; returns whether the blob is there. What is not whole leaves no file.
+    async fn blob_to_file(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        size: u64,
+        path: &Path,
+    ) -> Result<bool, StoreError>;
 
     /// Returns a manifest or index; by digest it is checked, by tag its digest is computed.
     async fn manifest(

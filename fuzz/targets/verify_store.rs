@@ -60,6 +60,16 @@ impl ImageStore for Store {
         Ok(self.blobs.get(digest).filter(|bytes| bytes.len() as u64 <= limit).cloned())
     }
 
+    async fn blob_to_file(
+        &self,
+        _: &Repository,
+        _: &Digest,
+        _: u64,
+        _: &std::path::Path,
+    ) -> Result<bool, StoreError> {
+        unreachable!("verifying copies no blob")
+    }
+
     async fn manifest(
         &self,
         _: &Repository,

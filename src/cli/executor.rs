@@ -147,6 +147,7 @@ fn run_phase(arguments: &RunArguments, environment: &StageEnvironment, log: &Job
                 store: stores::open_store(&settings.store.place, &mask)?,
                 image_signer: signers.image,
                 attestation_signer: signers.attestation,
+                release_signer: signers.release,
                 policy: stores::read_policy(&settings.trust)?,
             })
         };

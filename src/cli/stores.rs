@@ -43,10 +43,11 @@ pub fn open_registry(
     Ok(Arc::new(registry))
 }
 
-/// The two signers of a delivery.
+/// The signers of a host: a delivery needs the first two, a promotion the last two.
 pub struct Signers {
     pub image: Box<dyn Signer>,
     pub attestation: Box<dyn Signer>,
+    pub release: Option<Box<dyn Signer>>,
 }
 
 /// Opens the keys that the host settings name.
@@ -56,9 +57,14 @@ pub fn open_signers(settings: &KeySettings, mask: Mask<'_>) -> Outcome<Signers> 
         None => super::key::password_of_environment().unwrap_or_else(|| Zeroizing::new(String::new())),
     };
     mask(&password);
+    let release = match &settings.release {
+        Some(url) => Some(keys::open(url, password.clone())?),
+        None => None,
+    };
     let signers = Signers {
         image: keys::open(&settings.image, password.clone())?,
         attestation: keys::open(&settings.attestation, password)?,
+        release,
     };
     // Told before anything runs, and once more where it would do harm.
     sign::different_keys(signers.attestation.as_ref(), signers.image.as_ref())?;

@@ -14,6 +14,7 @@ use crate::delivery::heartbeat::beating;
 use crate::delivery::pull::host_credentials;
 use crate::delivery::{Adapters, Confirmation};
 use crate::domain::commit::ObjectId;
+use crate::domain::hub::HUB_MANIFEST;
 use crate::domain::image::PinnedImage;
 use crate::domain::job::{JobFacts, PublishRule};
 use crate::engine::Engine;
@@ -29,6 +30,7 @@ use crate::tools::git::Git;
 
 use super::stores;
 
+mod hub;
 mod local_keys;
 mod local_settings;
 
@@ -47,8 +49,11 @@ pub struct TryArguments {
     #[arg(long)]
     helper_image: Option<PinnedImage>,
     /// Take engine, images, sandbox, store and keys from these host settings
-    #[arg(long, conflicts_with_all = ["layout", "helper_image", "keys"])]
+    #[arg(long, conflicts_with_all = ["layout", "helper_image", "keys", "compose"])]
     settings: Option<PathBuf>,
+    /// Docker Compose on this machine, for a hub's stack, where there are no host settings
+    #[arg(long)]
+    compose: Option<PathBuf>,
     /// Directory for the throw-away keys and their trust policy; an existing pair is used again
     #[arg(long)]
     keys: Option<PathBuf>,
@@ -83,6 +88,7 @@ async fn try_job(arguments: &TryArguments) -> Outcome<()> {
         None => local_settings::settings(
             arguments.layout.as_deref(),
             arguments.helper_image.as_ref(),
+            arguments.compose.as_deref(),
             git.directory(),
         )?,
     };
@@ -136,6 +142,10 @@ async fn in_directory(
     };
     let name = git.directory().file_name().map_or_else(|| "component".into(), |name| name.to_string_lossy());
     let project_path = format!("local/{}", project_name(&name));
+    if tree.read(HUB_MANIFEST, 0).map_or(true, |file| file.is_some()) {
+        let facts = facts(arguments, git, commit, "integration", project_path).await?;
+        return hub::run(arguments, git, &tree, &facts, started, settings, key, &work_dir, log, cancel).await;
+    }
     let manifest = staging::component_manifest(&tree, &project_path)?;
     let image = arguments
         .image
@@ -146,22 +156,7 @@ async fn in_directory(
             Failure::usage("cannot try the job: no image is named for the test")
                 .hint("give --image HOST/NAME@sha256:…, or set `[try] image` in `airlock.toml`")
         })?;
-    let facts = JobFacts {
-        job_id: 0,
-        job_name: "stage-unit-test".into(),
-        project_id: 0,
-        project_path,
-        pipeline_id: 0,
-        user_id: None,
-        ref_name: git.branch_of(&arguments.revision).await?,
-        ref_type: "branch".into(),
-        protected: None,
-        commit,
-        repository_url: url::Url::from_file_path(git.directory())
-            .map_err(|()| Failure::internal("the repository's path is not absolute"))?,
-        runner_uuid: String::new(),
-        timeout_s: 7200,
-    };
+    let facts = facts(arguments, git, commit, "stage-unit-test", project_path).await?;
     let rule = PublishRule {
         project_id: 0,
         project_path: facts.project_path.clone(),
@@ -216,6 +211,32 @@ async fn in_directory(
     let delivered = staging::run(&job, &tree, &mut |_| Ok(())).await?;
     summary::write(log, &delivered, &store.place(), &keys.verify_command(settings, &delivered));
     Ok(())
+}
+
+/// What a try knows of its job: the commit and the branch; nobody else stands behind it.
+async fn facts(
+    arguments: &TryArguments,
+    git: &Git,
+    commit: ObjectId,
+    job_name: &str,
+    project_path: String,
+) -> Outcome<JobFacts> {
+    Ok(JobFacts {
+        job_id: 0,
+        job_name: job_name.into(),
+        project_id: 0,
+        project_path,
+        pipeline_id: 0,
+        user_id: None,
+        ref_name: git.branch_of(&arguments.revision).await?,
+        ref_type: "branch".into(),
+        protected: None,
+        commit,
+        repository_url: url::Url::from_file_path(git.directory())
+            .map_err(|()| Failure::internal("the repository's path is not absolute"))?,
+        runner_uuid: String::new(),
+        timeout_s: 7200,
+    })
 }
 
 /// Most uncommitted paths that are named.

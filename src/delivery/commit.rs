@@ -3,6 +3,8 @@
 //!
 //! The objects come over `git cat-file --batch`: no filters, no attributes, no working tree.
 
+mod directory;
+
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::fs::File;

@@ -12,9 +12,11 @@ use super::component::path::RelativePath;
 use super::digest::Digest;
 use super::image::{PinnedImage, Repository};
 
+mod feedback;
 mod inputs;
 mod manifest;
 
+pub use feedback::{CommitStatus, IntegrationVerdict, MAX_STATUS_BYTES, STATUS_NAME};
 pub use inputs::{HubVariable, InputError, InputErrors, VARIABLES};
 pub use manifest::{HubManifestError, HubManifestErrors};
 

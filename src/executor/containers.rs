@@ -294,7 +294,7 @@ async fn execute(
     Ok(run)
 }
 
-async fn tools_volume(
+pub(super) async fn tools_volume(
     engine: &Engine,
     helper: &ResolvedImage,
     key: &str,

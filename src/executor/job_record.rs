@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::digest::Digest;
+use crate::domain::hub::HubRule;
 use crate::domain::image::PinnedImage;
 use crate::domain::job::{JobFacts, PublishRule};
 use crate::failure::Failure;
@@ -61,6 +62,8 @@ pub struct JobRecord {
     pub job_container: Option<String>,
     /// The rule by which this job publishes.
     pub publish: Option<PublishRule>,
+    /// The rule by which this job tests and promotes a platform.
+    pub hub: Option<HubRule>,
     pub started_unix: i64,
 }
 
@@ -76,6 +79,7 @@ impl JobRecord {
             helper_container: String::new(),
             job_container: None,
             publish: None,
+            hub: None,
             started_unix,
         }
     }

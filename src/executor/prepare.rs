@@ -9,8 +9,9 @@ use time::OffsetDateTime;
 use crate::cancel::Cancel;
 use crate::delivery::heartbeat::{Progress, beating, beating_with};
 use crate::delivery::pull::host_credentials;
+use crate::domain::hub::HubRule;
 use crate::domain::image::PinnedImage;
-use crate::domain::job::{JobFacts, PublishDecision, PublishRule};
+use crate::domain::job::{HubDecision, JobFacts, PublishDecision, PublishRule};
 use crate::engine::{Credentials, Engine, ResolvedImage};
 use crate::executor::containers;
 use crate::executor::job_record::{JobDirectory, JobKey, JobRecord};
@@ -29,7 +30,7 @@ pub async fn prepare(
     cancel: &Cancel,
 ) -> Outcome<()> {
     let facts = &response.facts;
-    let publish = decide(settings, response, log)?;
+    let purpose = decide(settings, response, log)?;
     refuse_what_is_not_supported(settings, response)?;
     let image = job_image(settings, response)?;
 
@@ -56,11 +57,15 @@ pub async fn prepare(
 
             let started = OffsetDateTime::now_utc().unix_timestamp();
             let mut record = JobRecord::new(facts, image.clone(), resolved.id.clone(), started);
-            record.publish = publish.cloned();
+            match purpose {
+                Purpose::Publish(rule) => record.publish = Some(rule.clone()),
+                Purpose::Promote(rule) => record.hub = Some(rule.clone()),
+                Purpose::Neither => {}
+            }
             let labels = containers::labels(&key, facts, started);
             let starting = containers::start_helper(&engine, settings, &helper, &key, labels.clone());
             record.helper_container = beating(log, "starting", starting).await?;
-            if publish.is_none() {
+            if matches!(purpose, Purpose::Neither) {
                 let container =
                     containers::start_plain_job(&engine, settings, &resolved, &key, labels).await?;
                 record.job_container = Some(container);
@@ -70,51 +75,68 @@ pub async fn prepare(
         .await
 }
 
-/// Decides whether the job publishes, and says why it doesn't when a rule is near.
-fn decide<'a>(
-    settings: &'a Settings,
-    response: &JobResponse,
-    log: &JobLog,
-) -> Outcome<Option<&'a PublishRule>> {
-    let rule = match PublishDecision::decide(&settings.publish, &response.facts) {
+/// What a job is for, by the host's settings.
+#[derive(Clone, Copy)]
+enum Purpose<'a> {
+    Publish(&'a PublishRule),
+    Promote(&'a HubRule),
+    Neither,
+}
+
+/// Decides whether the job publishes or promotes, and says why it doesn't when a rule is near.
+fn decide<'a>(settings: &'a Settings, response: &JobResponse, log: &JobLog) -> Outcome<Purpose<'a>> {
+    let facts = &response.facts;
+    match HubDecision::decide(settings.hub.as_ref(), facts) {
+        HubDecision::Hub(rule) => {
+            check_script(&response.steps, &rule.job, &rule.script)?;
+            check_repository_url(settings, facts)?;
+            log.line("promotes the platform's release when its test passes");
+            return Ok(Purpose::Promote(rule));
+        }
+        HubDecision::Other(near) => {
+            if let Some(reason) = near {
+                log.line(format!("promotes nothing: {reason}"));
+            }
+        }
+    }
+    let rule = match PublishDecision::decide(&settings.publish, facts) {
         PublishDecision::Publish(rule) => rule,
         PublishDecision::Nothing(near) => {
             for reason in near {
                 log.line(format!("publishes nothing: {reason}"));
             }
-            return Ok(None);
+            return Ok(Purpose::Neither);
         }
     };
-    check_script(&response.steps, rule)?;
-    check_repository_url(settings, &response.facts)?;
+    check_script(&response.steps, &rule.job, &rule.script)?;
+    check_repository_url(settings, facts)?;
     let repositories: Vec<&str> = rule.repositories.iter().map(|r| r.as_str()).collect();
     log.line(format!("publishes `{}` when its test passes", repositories.join("`, `")));
-    Ok(Some(rule))
+    Ok(Purpose::Publish(rule))
 }
 
 /// The test that counts is Airlock's: the job's script must be the rule's, to the byte.
-fn check_script(steps: &[Step], rule: &PublishRule) -> Outcome<()> {
+fn check_script(steps: &[Step], job: &str, script: &[String]) -> Outcome<()> {
     let refused = |why: String| {
         Failure::refused_to_publish(format!(
-            "cannot run job `{}`: its script is not the one that the host's publish rule demands",
-            rule.job
+            "cannot run job `{job}`: its script is not the one that the host's publish rule demands"
         ))
         .because(why)
         .hint(format!(
             "set `script: {}` in `.gitlab-ci.yml`, without `before_script`; what the test does belongs into the Makefile",
-            shown(&rule.script)
+            shown(script)
         ))
         .note(REFUSED)
     };
     let mut user_steps = steps.iter().filter(|step| step.name != "after_script");
-    let Some(script) = user_steps.next().filter(|step| step.name == "script") else {
+    let Some(step) = user_steps.next().filter(|step| step.name == "script") else {
         return Err(refused("the job has no step `script`".to_owned()));
     };
     if let Some(other) = user_steps.next() {
         return Err(refused(format!("the job has a further step `{}`", printable(&other.name))));
     }
-    if script.script != rule.script {
-        return Err(refused(format!("expected {}, found {}", shown(&rule.script), shown(&script.script))));
+    if step.script != script {
+        return Err(refused(format!("expected {}, found {}", shown(script), shown(&step.script))));
     }
     Ok(())
 }

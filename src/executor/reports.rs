@@ -20,11 +20,13 @@ const MAX_ARCHIVE_BYTES: u64 = 64 * 1024 * 1024;
 /// Most report files.
 const MAX_FILES: usize = 1000;
 
-/// Takes the reports out of the job container.
+/// Takes the reports out of the job container; copies of them go below `into` in GitLab's workspace, the
+/// project's own directory where it is empty.
 pub async fn collect(
     job: &TestJob<'_>,
     container: &JobContainer,
     patterns: &[NamePattern],
+    into: &str,
 ) -> Outcome<TestReport> {
     let mut report = TestReport::default();
     let mut found: Vec<(String, Vec<u8>)> = Vec::new();
@@ -55,11 +57,9 @@ pub async fn collect(
         report.add(path, bytes)?;
     }
     job.log.line(format!("reports {}", summary(&report)));
-    if let Some(workspace) = job.workspace
-        && !found.is_empty()
-    {
-        copy_back(job, workspace, &project, &found).await?;
-    }
+    let below = |path: String| if into.is_empty() { path } else { format!("{into}/{path}") };
+    let found: Vec<_> = found.into_iter().map(|(path, bytes)| (below(path), bytes)).collect();
+    copy_back(job, &found).await?;
     Ok(report)
 }
 
@@ -142,13 +142,10 @@ fn read_archive(
     Ok(())
 }
 
-/// Writes the reports into GitLab's workspace, where `artifacts:reports:junit` finds them.
-async fn copy_back(
-    job: &TestJob<'_>,
-    workspace: &str,
-    project: &str,
-    found: &[(String, Vec<u8>)],
-) -> Outcome<()> {
+/// Writes files into the project's directory in GitLab's workspace, where artifacts are taken from.
+pub(super) async fn copy_back(job: &TestJob<'_>, found: &[(String, Vec<u8>)]) -> Outcome<()> {
+    let Some(workspace) = job.workspace.filter(|_| !found.is_empty()) else { return Ok(()) };
+    let project = format!("{BUILDS_DIR}/{}", job.facts.project_path);
     let failure = |error: std::io::Error| Failure::system("cannot copy the reports back").because(error);
     let uid = u64::from(job.settings.sandbox.uid);
     let mut tar = tar::Builder::new(Vec::new());
@@ -176,7 +173,7 @@ async fn copy_back(
     let bytes = Bytes::from(tar.into_inner().map_err(failure)?);
     let body = stream::iter([Ok::<_, std::io::Error>(bytes)]);
     // A job without get_sources has no project directory to put them into: then nobody asks for them.
-    if let Err(error) = job.engine.put_archive(&workspace.parse()?, project, body).await {
+    if let Err(error) = job.engine.put_archive(&workspace.parse()?, &project, body).await {
         job.log.line(format!("the reports were not copied to GitLab's workspace: {error}"));
     }
     Ok(())

@@ -7,19 +7,23 @@
 use time::OffsetDateTime;
 
 use crate::cancel::Cancel;
+use crate::delivery::commit::CommitTree;
 use crate::delivery::heartbeat::beating;
 use crate::delivery::{Adapters, Confirmation};
+use crate::domain::hub::HubRule;
 use crate::domain::job::{PublishRule, RunPhase};
 use crate::domain::trust::TrustPolicy;
-use crate::engine::Engine;
+use crate::engine::{Engine, ResolvedImage};
 use crate::executor::containers::{self, TestRun};
+use crate::executor::hub_job::{self, HubJob};
 use crate::executor::job_record::{JobDirectory, JobKey, JobRecord};
 use crate::executor::staging::{self, StagingJob};
 use crate::executor::test_job::TestJob;
-use crate::executor::{HostAdapters, source, summary};
+use crate::executor::{HostAdapters, hub_summary, source, summary};
 use crate::failure::{Failure, Outcome};
 use crate::gitlab::api::GitLabApi;
 use crate::gitlab::job_response::JobResponse;
+use crate::hub::snapshot::Projects;
 use crate::job_log::JobLog;
 use crate::settings::Settings;
 
@@ -51,6 +55,11 @@ pub async fn run(
         RunPhase::Step(_) if record.publish.is_some() => {
             let rule = record.publish.clone().expect("the guard saw a rule");
             publish(settings, response, &engine, &key, &directory, &mut record, &rule, open, log, cancel)
+                .await
+        }
+        RunPhase::Step(_) if record.hub.is_some() => {
+            let rule = record.hub.clone().expect("the guard saw a rule");
+            integrate(settings, response, &engine, &key, &directory, &mut record, &rule, open, log, cancel)
                 .await
         }
         RunPhase::Step(_) | RunPhase::AfterScript | RunPhase::Unknown(_) => {
@@ -99,20 +108,10 @@ async fn publish(
     let adapters = open()?;
     let policy: &TrustPolicy = &adapters.policy;
     let api = GitLabApi::new(&settings.gitlab.url, settings.gitlab.ca.as_deref(), response.token.clone())?;
-    let image = engine.resolve_image(&record.image, None, &mut |_| {}).await?;
-    if image.id != record.image_id {
-        return Err(Failure::system("the job's image changed since prepare")
-            .because(format!("expected image id {}, found {}", record.image_id, image.id))
-            .hint("retry the job"));
-    }
-    let helper = engine.resolve_image(&settings.helper.image, None, &mut |_| {}).await?;
+    let (image, helper) = images(settings, engine, record).await?;
     let work_dir = directory.work();
 
-    let tree = {
-        let _section = log.section("source", "Source: the commit itself, not the workspace");
-        let fetch = source::fetch(engine, settings, &helper, key, response, &work_dir, log);
-        cancel.or("cannot take the commit", beating(log, "fetching the commit", fetch)).await?
-    };
+    let tree = fetch(settings, response, engine, key, &helper, &work_dir, log, cancel).await?;
     let started =
         OffsetDateTime::from_unix_timestamp(record.started_unix).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let labels = containers::labels(key, facts, record.started_unix);
@@ -152,4 +151,110 @@ async fn publish(
     let next = summary::verify_command(&settings.store.place, &[], &delivered);
     summary::write(log, &delivered, &adapters.store.place(), &next);
     Ok(())
+}
+
+/// Runs the hub's job: snapshot, closed stack, tests, promotion.
+#[expect(clippy::too_many_arguments, reason = "the composition of one stage; a context object would hide it")]
+async fn integrate(
+    settings: &Settings,
+    response: &JobResponse,
+    engine: &Engine,
+    key: &JobKey,
+    directory: &JobDirectory,
+    record: &mut JobRecord,
+    rule: &HubRule,
+    open: &dyn Fn() -> Outcome<HostAdapters>,
+    log: &JobLog,
+    cancel: &Cancel,
+) -> Outcome<()> {
+    let facts = &response.facts;
+    let adapters = open()?;
+    let release_key = adapters.release_signer.as_deref().ok_or_else(|| {
+        Failure::usage("this host has no key for releases")
+            .hint("for the runner's administrator: `release` under `[keys]` in the host settings")
+    })?;
+    let api = GitLabApi::new(&settings.gitlab.url, settings.gitlab.ca.as_deref(), response.token.clone())?;
+    let (image, helper) = images(settings, engine, record).await?;
+    let work_dir = directory.work();
+    let tree = fetch(settings, response, engine, key, &helper, &work_dir, log, cancel).await?;
+    let labels = containers::labels(key, facts, record.started_unix);
+    let workspace = record.helper_container.clone();
+    let job_url = job_url(response);
+    let job = HubJob {
+        test: TestJob {
+            engine,
+            settings,
+            facts,
+            image: &image,
+            helper: &helper,
+            key: key.as_str(),
+            labels: &labels,
+            work_dir: &work_dir,
+            log,
+            cancel,
+            workspace: Some(&workspace),
+        },
+        rule,
+        projects: Projects::Published(&settings.publish),
+        policy: &adapters.policy,
+        prefix: settings.store.prefix.as_ref(),
+        store: adapters.store.as_ref(),
+        release_key,
+        attestation_key: adapters.attestation_signer.as_ref(),
+        confirmation: Confirmation::GitLab(&api),
+        variables: &response.hub_variables,
+        job_url: job_url.as_ref(),
+    };
+    let integrated = hub_job::run(&job, &tree, &mut |container| {
+        record.job_container = Some(container.as_str().to_owned());
+        directory.save(record)
+    })
+    .await?;
+    let platform = &integrated.promoted.release.release().platform;
+    hub_summary::write(
+        log,
+        &integrated,
+        &adapters.store.place(),
+        &format!("airlock release show {platform}"),
+    );
+    Ok(())
+}
+
+/// Returns the job's page in GitLab.
+fn job_url(response: &JobResponse) -> Option<url::Url> {
+    let facts = &response.facts;
+    let project = facts.repository_url.as_str().trim_end_matches(".git");
+    format!("{project}/-/jobs/{}", facts.job_id).parse().ok()
+}
+
+/// The job's image, which must still be the one that prepare resolved, and the helper's.
+async fn images(
+    settings: &Settings,
+    engine: &Engine,
+    record: &JobRecord,
+) -> Outcome<(ResolvedImage, ResolvedImage)> {
+    let image = engine.resolve_image(&record.image, None, &mut |_| {}).await?;
+    if image.id != record.image_id {
+        return Err(Failure::system("the job's image changed since prepare")
+            .because(format!("expected image id {}, found {}", record.image_id, image.id))
+            .hint("retry the job"));
+    }
+    let helper = engine.resolve_image(&settings.helper.image, None, &mut |_| {}).await?;
+    Ok((image, helper))
+}
+
+#[expect(clippy::too_many_arguments, reason = "the composition of one step; a context object would hide it")]
+async fn fetch(
+    settings: &Settings,
+    response: &JobResponse,
+    engine: &Engine,
+    key: &JobKey,
+    helper: &ResolvedImage,
+    work_dir: &std::path::Path,
+    log: &JobLog,
+    cancel: &Cancel,
+) -> Outcome<CommitTree> {
+    let _section = log.section("source", "Source: the commit itself, not the workspace");
+    let fetch = source::fetch(engine, settings, helper, key, response, work_dir, log);
+    cancel.or("cannot take the commit", beating(log, "fetching the commit", fetch)).await
 }

@@ -89,7 +89,7 @@ pub async fn run(
 
     let report = {
         let _section = log.section("reports", "Test reports");
-        reports::collect(&job.test, &container, manifest.junit()).await?
+        reports::collect(&job.test, &container, manifest.junit(), "").await?
     };
     reports::refuse_failures(&report)?;
 

@@ -35,7 +35,7 @@ pub fn verify_command(place: &StorePlace, options: &[&str], delivered: &Delivere
 }
 
 /// Returns a word as a POSIX shell reads it back.
-fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

@@ -98,13 +98,7 @@ struct CurrentPipeline {
 impl GitLabApi {
     /// Creates the client; nothing is asked yet.
     pub fn new(url: &Url, ca: Option<&Path>, token: Zeroizing<String>) -> Result<Self, GitLabError> {
-        let ca_pem = match ca {
-            Some(file) => Some(
-                std::fs::read(file)
-                    .map_err(|e| GitLabError::Ca { file: file.display().to_string(), why: e.to_string() })?,
-            ),
-            None => None,
-        };
+        let ca_pem = ca.map(read_ca).transpose()?;
         Ok(Self { url: url.clone(), ca_pem, token })
     }
 
@@ -169,28 +163,41 @@ impl GitLabApi {
     }
 
     async fn client(&self) -> Result<AsyncGitlab, Answer> {
-        let host = match self.url.port() {
-            Some(port) => format!("{}:{port}", self.url.host_str().unwrap_or_default()),
-            None => self.url.host_str().unwrap_or_default().to_owned(),
-        };
-        let host = format!("{host}{}", self.url.path().trim_end_matches('/'));
-        let mut builder = GitlabBuilder::new_with_job_token(host, self.token.as_str());
-        if self.url.scheme() == "http" {
-            builder.insecure();
-        }
-        if let Some(pem) = &self.ca_pem {
-            let bundle = CertificateBundle::pem_bundle(pem).map_err(|e| Answer::Final(e.to_string()))?;
-            builder.cert_custom(bundle);
-        }
-        // This looks the job up for the first time already: what it is told counts like any answer.
-        builder.build_async().await.map_err(|error| match &error {
-            ClientError::Api { source } => Answer::of(source),
-            error => Answer::Again(error.to_string()),
-        })
+        let builder = |host| GitlabBuilder::new_with_job_token(host, self.token.as_str());
+        connect(&self.url, self.ca_pem.as_deref(), builder).await
     }
 }
 
-enum Answer {
+/// Reads the PEM file of a private CA.
+pub(super) fn read_ca(file: &Path) -> Result<Vec<u8>, GitLabError> {
+    std::fs::read(file).map_err(|e| GitLabError::Ca { file: file.display().to_string(), why: e.to_string() })
+}
+
+/// Connects with what `builder` makes of the host; what GitLab is asked at once counts like any answer.
+pub(super) async fn connect(
+    url: &Url,
+    ca_pem: Option<&[u8]>,
+    builder: impl FnOnce(String) -> GitlabBuilder,
+) -> Result<AsyncGitlab, Answer> {
+    let host = match url.port() {
+        Some(port) => format!("{}:{port}", url.host_str().unwrap_or_default()),
+        None => url.host_str().unwrap_or_default().to_owned(),
+    };
+    let mut builder = builder(format!("{host}{}", url.path().trim_end_matches('/')));
+    if url.scheme() == "http" {
+        builder.insecure();
+    }
+    if let Some(pem) = ca_pem {
+        let bundle = CertificateBundle::pem_bundle(pem).map_err(|e| Answer::Final(e.to_string()))?;
+        builder.cert_custom(bundle);
+    }
+    builder.build_async().await.map_err(|error| match &error {
+        ClientError::Api { source } => Answer::of(source),
+        error => Answer::Again(error.to_string()),
+    })
+}
+
+pub(super) enum Answer {
     /// GitLab said no; asking again changes nothing.
     Final(String),
     /// GitLab, or the way to it, is in trouble.
@@ -198,7 +205,7 @@ enum Answer {
 }
 
 impl Answer {
-    fn of<E: std::error::Error + Send + Sync + 'static>(error: &gitlab::api::ApiError<E>) -> Self {
+    pub(super) fn of<E: std::error::Error + Send + Sync + 'static>(error: &gitlab::api::ApiError<E>) -> Self {
         use gitlab::api::ApiError;
         match error {
             ApiError::GitlabWithStatus { status, .. }

@@ -4,7 +4,9 @@
 //! told at once, for every component.
 
 mod component;
+mod engine;
 mod facts;
+mod feedback;
 mod present;
 mod refusal;
 mod release_parts;
@@ -27,6 +29,7 @@ use crate::failure::Outcome;
 use crate::job_log::JobLog;
 use crate::registry::ImageStore;
 use crate::release::store::VerifiedRelease;
+pub use engine::{EngineParts, LOADED_TAG_PREFIX, LoadedSnapshot, into_engine, refuse_sidecars};
 pub use release_parts::ReleaseParts;
 
 /// How many images are read from the store at the same time.
@@ -194,3 +197,6 @@ pub struct SnapshotSidecar {
     /// The engine's immutable id.
     pub id: Digest,
 }
+
+#[cfg(test)]
+mod tests;

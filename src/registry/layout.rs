@@ -7,7 +7,7 @@ mod files;
 mod index;
 mod root;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
@@ -95,6 +95,17 @@ impl ImageStore for LayoutDirectory {
     ) -> Result<Option<Bytes>, StoreError> {
         let (repository, digest) = (repository.clone(), digest.clone());
         self.with(move |root| root.blob(&repository, &digest, limit)).await
+    }
+
+    async fn blob_to_file(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        size: u64,
+        path: &Path,
+    ) -> Result<bool, StoreError> {
+        let (repository, digest, path) = (repository.clone(), digest.clone(), path.to_owned());
+        self.with(move |root| root.blob_to_file(&repository, &digest, size, &path)).await
     }
 
     async fn manifest(

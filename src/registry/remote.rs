@@ -12,7 +12,7 @@ mod listing;
 mod push;
 mod retry;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ::http::header::CONTENT_TYPE;
@@ -171,6 +171,30 @@ impl ImageStore for RemoteRegistry {
         }
         self.same(digest, &answer.body, what)?;
         Ok(Some(answer.body))
+    }
+
+    async fn blob_to_file(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        size: u64,
+        path: &Path,
+    ) -> Result<bool, StoreError> {
+        let what = format!("{repository}@{digest}");
+        let url = self.http.url(repository, &format!("blobs/{digest}"));
+        let question = Question { repository, url, accept: None, limit: size, what: &what };
+        let outcome = self.http.download(&self.auth, &question, path).await.and_then(|found| match found {
+            None => Ok(false),
+            Some(found) if found == *digest => Ok(true),
+            Some(found) => {
+                let (place, expected) = (self.place(), digest.clone());
+                Err(StoreError::WrongDigest { place, what: what.clone(), expected, found })
+            }
+        });
+        if !matches!(outcome, Ok(true)) {
+            let _ = tokio::fs::remove_file(path).await;
+        }
+        outcome
     }
 
     async fn manifest(

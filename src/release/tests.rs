@@ -215,6 +215,16 @@ impl ImageStore for Dying<'_> {
         self.inner.blob(repository, digest, limit).await
     }
 
+    async fn blob_to_file(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        size: u64,
+        path: &std::path::Path,
+    ) -> Result<bool, StoreError> {
+        self.inner.blob_to_file(repository, digest, size, path).await
+    }
+
     async fn manifest(
         &self,
         repository: &Repository,
@@ -260,7 +270,7 @@ impl ImageStore for Dying<'_> {
 }
 
 fn told(failure: &Failure) -> String {
-    let digests = regex::Regex::new("[0-9a-f]{64}|[0-9a-f]{12}").unwrap();
+    let digests = regex::Regex::new("SHA256:[A-Za-z0-9+/]{43}|[0-9a-f]{64}|[0-9a-f]{12}").unwrap();
     digests.replace_all(&failure.to_string(), "DIGEST").into_owned()
 }
 

@@ -30,6 +30,7 @@ async fn a_layout_directory_keeps_the_promises() {
 async fn keeps_the_promises(store: &dyn ImageStore) {
     answers_absent_with_none(store).await;
     keeps_blobs(store, &repository("acme/blobs-of/api")).await;
+    copies_blobs_into_files(store, &repository("acme/copied")).await;
     refuses_blobs_that_are_not_as_declared(store, &repository("acme/wrong")).await;
     keeps_manifests_and_moves_tags(store, &repository("acme/tagged")).await;
     finds_referrers(store, &repository("acme/referred")).await;
@@ -68,6 +69,26 @@ async fn keeps_blobs(store: &dyn ImageStore, repository: &Repository) {
     assert_eq!(store.blob(repository, &digest, size).await.unwrap(), Some(small));
     let error = store.blob(repository, &digest, size - 1).await.unwrap_err();
     assert!(matches!(error, StoreError::TooLarge { limit, .. } if limit == size - 1), "{error}");
+}
+
+async fn copies_blobs_into_files(store: &dyn ImageStore, repository: &Repository) {
+    let directory = tempfile::tempdir().unwrap();
+    for size in [0usize, 1, 256 * 1024, 3 * 1024 * 1024 + 7] {
+        let bytes: Bytes = (0..size).map(|i| (i % 241) as u8).collect::<Vec<_>>().into();
+        let (digest, path) = (Digest::of(&bytes), directory.path().join(size.to_string()));
+        store.put_blob(repository, &digest, size as u64, BlobContent::Bytes(bytes.clone())).await.unwrap();
+        assert!(store.blob_to_file(repository, &digest, size as u64, &path).await.unwrap());
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
+        if size > 0 {
+            let shorter = directory.path().join("shorter");
+            let error = store.blob_to_file(repository, &digest, size as u64 - 1, &shorter).await.unwrap_err();
+            assert!(matches!(error, StoreError::TooLarge { .. }), "{error}");
+            assert!(!shorter.exists(), "what is not whole leaves no file");
+        }
+    }
+    let absent = directory.path().join("absent");
+    assert!(!store.blob_to_file(repository, &Digest::of(b"absent"), 10, &absent).await.unwrap());
+    assert!(!absent.exists());
 }
 
 async fn refuses_blobs_that_are_not_as_declared(store: &dyn ImageStore, repository: &Repository) {

@@ -66,6 +66,10 @@ async fn refuses_an_altered_blob_and_mends_it_when_it_is_put_again() {
     let error = store.blob(&repository("acme/x"), &digest, 100).await.unwrap_err();
     assert!(matches!(error, StoreError::WrongDigest { .. }));
     insta::assert_snapshot!(told(error, &[(&directory.path().display().to_string(), "[store]")]));
+    let copy = directory.path().join("copy");
+    let error = store.blob_to_file(&repository("acme/x"), &digest, 11, &copy).await.unwrap_err();
+    assert!(matches!(error, StoreError::WrongDigest { .. }), "{error}");
+    assert!(!copy.exists(), "other bytes leave no file");
     put(&store, "acme/x", b"the content").await;
     assert_eq!(std::fs::read(&path).unwrap(), b"the content");
 }

@@ -23,6 +23,9 @@ pub use payload::JobPayload;
 /// Enough for a runner, its trace loop, git and Airlock at once.
 const SERVING_THREADS: usize = 8;
 
+/// The API token that may set commit statuses.
+pub const STATUS_TOKEN: &str = "glpat-airlock-tests-status";
+
 /// The runner's authentication token.
 pub const RUNNER_TOKEN: &str = "glrt-t1_airlock-tests";
 
@@ -69,6 +72,17 @@ pub struct JobRecord {
     pub artifacts: Vec<Artifact>,
 }
 
+/// A commit status that a client set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedStatus {
+    pub project: String,
+    pub commit: String,
+    pub state: String,
+    pub name: String,
+    pub description: String,
+    pub target_url: String,
+}
+
 /// A project whose repository is served over HTTP.
 #[derive(Clone, Debug)]
 pub struct Project {
@@ -103,6 +117,8 @@ struct State {
     jobs: BTreeMap<u64, Job>,
     served_artifacts: HashMap<u64, (String, Vec<u8>)>,
     requests: Vec<String>,
+    statuses: Vec<RecordedStatus>,
+    status_answers: VecDeque<(u16, String)>,
     last_id: u64,
 }
 
@@ -233,6 +249,16 @@ impl FakeGitLab {
     /// Serves the artifacts of a finished job to whoever has its token.
     pub fn serve_artifact(&self, job: u64, token: &str, zip: Vec<u8>) {
         self.lock().served_artifacts.insert(job, (token.to_owned(), zip));
+    }
+
+    /// Sets what the next requests for a commit status are answered; afterwards they are taken again.
+    pub fn refuse_statuses(&self, answers: &[(u16, &str)]) {
+        self.lock().status_answers = answers.iter().map(|(code, text)| (*code, (*text).to_owned())).collect();
+    }
+
+    /// Returns the commit statuses that were taken, in their order.
+    pub fn statuses(&self) -> Vec<RecordedStatus> {
+        self.lock().statuses.clone()
     }
 
     /// Returns the job's trace so far.

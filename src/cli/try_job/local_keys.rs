@@ -42,6 +42,20 @@ impl TryKeys {
     }
 }
 
+impl TryKeys {
+    /// Returns the command that shows the release of a platform.
+    pub fn release_command(&self, settings: &Settings, platform: &str) -> String {
+        let trust = self.policy_file.to_string_lossy();
+        let words = ["airlock", "release", "show", "--trust", &*trust].map(str::to_owned);
+        let place = match &settings.store.place {
+            StorePlace::Layout(directory) => vec!["--layout".to_owned(), directory.display().to_string()],
+            StorePlace::Registry { host, .. } => vec!["--registry".to_owned(), host.to_string()],
+        };
+        let words = words.into_iter().chain(place).chain([platform.to_owned()]);
+        words.map(|word| summary::quoted(&word)).collect::<Vec<_>>().join(" ")
+    }
+}
+
 /// Opens the keys that the host settings name.
 pub fn of_settings(settings: &Settings, mask: Mask<'_>) -> Outcome<TryKeys> {
     Ok(TryKeys {
@@ -61,10 +75,15 @@ pub fn throw_away(directory: Option<&Path>, settings: &Settings) -> Outcome<TryK
     builder.recursive(true).mode(0o700).create(&directory).map_err(|e| unusable(&directory, &e))?;
     let image = pair(&directory, "image")?;
     let attestation = pair(&directory, "attestation")?;
+    let release = pair(&directory, "release")?;
     let policy_file = directory.join("trust.toml");
     std::fs::write(&policy_file, policy_text()).map_err(|e| unusable(&directory, &e))?;
     Ok(TryKeys {
-        signers: Signers { image: Box::new(image), attestation: Box::new(attestation) },
+        signers: Signers {
+            image: Box::new(image),
+            attestation: Box::new(attestation),
+            release: Some(Box::new(release)),
+        },
         policy: stores::read_policy(&policy_file)?,
         policy_file,
     })
@@ -97,12 +116,13 @@ fn policy_text() -> String {
         )
     };
     format!(
-        "# Written by `airlock try`: trusts nothing but the throw-away keys beside it.\nschema = 1\n\n{}{}\
+        "# Written by `airlock try`: trusts nothing but the throw-away keys beside it.\nschema = 1\n\n{}{}{}\
          [[require]]\nrepositories = [\"**\"]\nchannel = \"any\"\n\
          evidence = [\"spdx\", \"cyclonedx\", \"provenance\", \"test-result\"]\n\
          builder_id = \"{LOCAL_BUILDER_ID}\"\nproject_from_repository = false\nmin_hermetic = 1\n",
         key("image"),
-        key("attestation")
+        key("attestation"),
+        key("release")
     )
 }
 

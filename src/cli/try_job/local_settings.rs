@@ -12,7 +12,12 @@ use crate::settings::{
 };
 
 /// Returns the settings; `repository` is the working tree's top.
-pub fn settings(layout: Option<&Path>, helper: Option<&PinnedImage>, repository: &Path) -> Outcome<Settings> {
+pub fn settings(
+    layout: Option<&Path>,
+    helper: Option<&PinnedImage>,
+    compose: Option<&Path>,
+    repository: &Path,
+) -> Outcome<Settings> {
     let state_dir = state_dir()?;
     let layout = match layout {
         Some(path) => super::clean_absolute(path).map_err(|e| {
@@ -46,7 +51,12 @@ pub fn settings(layout: Option<&Path>, helper: Option<&PinnedImage>, repository:
         sandbox: SandboxLimits::default(),
         publish: Vec::new(),
         hub: None,
-        compose_program: DEFAULT_COMPOSE.into(),
+        compose_program: match compose {
+            Some(path) => super::clean_absolute(path).map_err(|e| {
+                Failure::usage(format!("cannot use Docker Compose at `{}`", path.display())).because(e)
+            })?,
+            None => DEFAULT_COMPOSE.into(),
+        },
         builder_id: LOCAL_BUILDER_ID.into(),
         trust: state_dir.join("keys").join("trust.toml"),
         state_dir,

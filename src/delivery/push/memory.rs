@@ -82,6 +82,17 @@ impl ImageStore for MemoryStore {
         Ok(Some(bytes))
     }
 
+    async fn blob_to_file(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        size: u64,
+        path: &std::path::Path,
+    ) -> Result<bool, StoreError> {
+        let found = self.blob(repository, digest, size).await?;
+        Ok(found.map(|bytes| std::fs::write(path, bytes).unwrap()).is_some())
+    }
+
     async fn manifest(
         &self,
         _: &Repository,

@@ -65,7 +65,6 @@ pub(super) fn read(
     project_id: u64,
     projects: Projects<'_>,
 ) -> Result<ImageFacts, Failure> {
-    let mut causes = Vec::new();
     let missing: Vec<String> = EvidenceKind::ALL
         .iter()
         .filter(|kind| image.verdict().evidence_of(**kind).is_none())
@@ -78,9 +77,13 @@ pub(super) fn read(
             .because(format!("the rule {rule} does not demand {}", missing.join(", ")))
             .hint("for the runner's administrator: a rule for the hub's repositories demands spdx, cyclonedx, provenance and test-result"));
     };
-    if let Projects::Published(rules) = projects {
-        causes.extend(foreign(provenance, project_id, &rules_for(rules, project_id, repository)));
-    }
+    let foreign = match projects {
+        Projects::Published(rules) => {
+            foreign(provenance, project_id, &rules_for(rules, project_id, repository))
+        }
+        Projects::Local => Vec::new(),
+    };
+    let mut causes = Vec::new();
     let config: ImageConfig = match serde_json::from_slice(image.config()) {
         Ok(config) => config,
         Err(why) => return Err(refused(image, "its config cannot be read").because(why)),
@@ -114,10 +117,16 @@ pub(super) fn read(
         let (os, architecture) = (shown(&config.os), shown(&config.architecture));
         causes.push(format!("its platform is `{os}/{architecture}`, expected one like `linux/amd64`"));
     }
-    if !causes.is_empty() {
+    if !foreign.is_empty() {
         let failure = refused(image, "it is not this component's");
-        return Err(causes.into_iter().fold(failure, Failure::because).hint(
+        return Err(foreign.into_iter().chain(causes).fold(failure, Failure::because).hint(
             "compare `project_id` and the repository in airlock-hub.toml with the host's publish rule, and see who else can write to this repository",
+        ));
+    }
+    if !causes.is_empty() {
+        let failure = refused(image, "it does not say what its provenance says");
+        return Err(causes.into_iter().fold(failure, Failure::because).hint(
+            "run the component's staging job again: a delivery writes these into every image that it makes",
         ));
     }
     Ok(ImageFacts {

@@ -55,17 +55,20 @@ pub(super) fn failure(platform: &str, components: usize, problems: Vec<(&str, Pr
             FailureKind::Refused { stage: EXIT_REFUSED_BEFORE_SCRIPT, cli: cli.unwrap_or(CLI_REFUSED) }
         });
     let mut told = Failure::new(kind, what);
-    let mut hints: Vec<String> = Vec::new();
+    // The same advice for several components is given once, with all their names.
+    let mut hints: Vec<(&str, Vec<&str>)> = Vec::new();
     for (name, failure) in all() {
         told = told.because(format!("{name}: {}", failure.what()));
         for cause in failure.causes() {
             told = told.because(format!("  {cause}"));
         }
-        for hint in failure.hints().iter().map(|hint| format!("{name}: {hint}")) {
-            if !hints.contains(&hint) {
-                hints.push(hint);
+        for hint in failure.hints() {
+            match hints.iter_mut().find(|(known, _)| *known == hint) {
+                Some((_, names)) if names.contains(name) => {}
+                Some((_, names)) => names.push(name),
+                None => hints.push((hint, vec![name])),
             }
         }
     }
-    hints.into_iter().fold(told, Failure::hint)
+    hints.into_iter().fold(told, |told, (hint, names)| told.hint(format!("{}: {hint}", names.join(", "))))
 }

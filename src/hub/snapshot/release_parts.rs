@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Snapshot, SnapshotComponent, SnapshotImage};
+use crate::delivery::verify::VerifiedImage;
 use crate::domain::digest::Digest;
 use crate::domain::evidence::EvidenceKind;
 use crate::domain::release::{
@@ -47,6 +48,15 @@ impl Snapshot {
                 user_id: self.inputs.user_id,
             },
         })
+    }
+
+    /// Returns every verified image once, as a release takes them.
+    pub fn verified_images(&self) -> Vec<VerifiedImage> {
+        let mut images = BTreeMap::new();
+        for one in self.components.iter().flat_map(|component| &component.images) {
+            images.insert((one.repository.as_str(), one.image.digest()), one.image.clone());
+        }
+        images.into_values().collect()
     }
 }
 

@@ -87,6 +87,18 @@ impl Directory {
         Ok(Some(Content::Whole(bytes.into())))
     }
 
+    /// Copies a file to the new file `target`, at most `limit` bytes and one; returns digest and length of
+    /// what was copied, `None` when it is absent.
+    pub(super) fn copy_to(&self, name: &str, target: &Path, limit: u64) -> io::Result<Option<(Digest, u64)>> {
+        let Some((mut file, _)) = self.file(name)? else { return Ok(None) };
+        let mut copied = File::create_new(target)?;
+        let outcome = copy(&mut file, &mut copied, limit);
+        if outcome.is_err() {
+            let _ = std::fs::remove_file(target);
+        }
+        outcome.map(Some)
+    }
+
     /// Returns whether the blob is there with exactly its content.
     pub(super) fn holds(&self, digest: &Digest, size: u64) -> io::Result<bool> {
         let Some((mut file, found)) = self.file(digest.hex())? else { return Ok(false) };

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -132,6 +133,34 @@ impl Root {
             return Err(StoreError::WrongDigest { place, what: what(), expected, found });
         }
         Ok(Some(bytes))
+    }
+
+    pub(super) fn blob_to_file(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        size: u64,
+        path: &Path,
+    ) -> Result<bool, StoreError> {
+        let Some(layout) = self.layout(repository, Create::No)? else { return Ok(false) };
+        let Some(blobs) = self.blobs(&layout)? else { return Ok(false) };
+        let what = format!("{repository}@{digest}");
+        let failed = |source| self.failed(format!("copy `{what}` to `{}`", path.display()), source);
+        let Some((found, length)) = blobs.copy_to(digest.hex(), path, size).map_err(failed)? else {
+            return Ok(false);
+        };
+        let place = self.place();
+        let checked = if length > size {
+            Err(StoreError::TooLarge { place, what, limit: size })
+        } else if found != *digest {
+            Err(StoreError::WrongDigest { place, what, expected: digest.clone(), found })
+        } else {
+            Ok(true)
+        };
+        if checked.is_err() {
+            let _ = std::fs::remove_file(path);
+        }
+        checked
     }
 
     pub(super) fn put_blob(

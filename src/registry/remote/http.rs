@@ -4,16 +4,20 @@
 //! `Link`, so reads are made here; what is sent goes through it (`push.rs`).
 
 use std::error::Error;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{ACCEPT, AUTHORIZATION, RETRY_AFTER};
 use reqwest::redirect::{Attempt, Policy};
+use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncWriteExt as _;
 use url::Url;
 
 use super::auth::{Access, Auth};
 use super::retry::{RetryPolicy, Trouble, is_passing};
+use crate::domain::digest::Digest;
 use crate::domain::image::{RegistryHost, Repository};
 use crate::registry::StoreError;
 
@@ -118,7 +122,40 @@ impl Http {
         self.policy.run(&self.place, question.limit, |number| self.attempt(auth, question, number)).await
     }
 
+    /// Fetches something bounded into a file, whose content is digested on the way; `None` when it is absent.
+    pub(super) async fn download(
+        &self,
+        auth: &Auth,
+        question: &Question<'_>,
+        path: &Path,
+    ) -> Result<Option<Digest>, StoreError> {
+        let attempt = |number| async move {
+            match self.ask(auth, question, number).await?.1 {
+                Some(response) => self.body_to_file(response, question, path, number).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        self.policy.run(&self.place, question.limit, attempt).await
+    }
+
     async fn attempt(&self, auth: &Auth, question: &Question<'_>, number: u32) -> Result<Answer, Trouble> {
+        let ((url, headers), response) = self.ask(auth, question, number).await?;
+        match response {
+            Some(response) => {
+                let body = self.body(response, question.limit, question.what, number).await?;
+                Ok(Answer { found: true, url, headers, body })
+            }
+            None => Ok(Answer { found: false, url, headers, body: Bytes::new() }),
+        }
+    }
+
+    /// Sends the question once; the response is there for a 200 and absent for a 404.
+    async fn ask(
+        &self,
+        auth: &Auth,
+        question: &Question<'_>,
+        number: u32,
+    ) -> Result<((Url, HeaderMap), Option<reqwest::Response>), Trouble> {
         let grant = auth.grant(self, question.repository, Access::Pull, number).await?;
         let mut request = self.client.get(question.url.clone());
         if let Some(accept) = question.accept {
@@ -130,17 +167,39 @@ impl Http {
         let response = request.send().await.map_err(|error| self.broken(error, number))?;
         let (url, headers) = (response.url().clone(), response.headers().clone());
         match response.status().as_u16() {
-            200 => {
-                let body = self.body(response, question.limit, question.what, number).await?;
-                Ok(Answer { found: true, url, headers, body })
-            }
-            404 => Ok(Answer { found: false, url, headers, body: Bytes::new() }),
+            200 => Ok(((url, headers), Some(response))),
+            404 => Ok(((url, headers), None)),
             401 | 403 => Err(auth.refused(self, question.repository, Access::Pull, number).await),
             status => {
                 let body = self.error_body(response).await;
                 Err(self.answered(status, &headers, format!("a request for `{}`", question.what), body))
             }
         }
+    }
+
+    async fn body_to_file(
+        &self,
+        mut response: reqwest::Response,
+        question: &Question<'_>,
+        path: &Path,
+        number: u32,
+    ) -> Result<Digest, Trouble> {
+        let limit = question.limit;
+        let io = |source| StoreError::Io { what: format!("write `{}`", path.display()), source };
+        // What an attempt before this one left is written over.
+        let mut file = tokio::fs::File::create(path).await.map_err(io)?;
+        let (mut hasher, mut length) = (Sha256::new(), 0);
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(error, number))? {
+            length += chunk.len() as u64;
+            if length > limit {
+                let (place, what) = (self.place.clone(), question.what.to_owned());
+                return Err(StoreError::TooLarge { place, what, limit }.into());
+            }
+            hasher.update(&chunk);
+            file.write_all(&chunk).await.map_err(io)?;
+        }
+        file.flush().await.map_err(io)?;
+        Ok(Digest::from_sha256(hasher.finalize().into()))
     }
 
     /// Sends one request that follows no redirect and returns status, headers and a bounded body; `basic`

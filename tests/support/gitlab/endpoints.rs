@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::http::{Answer, Request};
 use super::smart_http;
-use super::{Artifact, Job, JobLookup, JobStatus, Phase, RUNNER_TOKEN, State};
+use super::{Artifact, Job, JobLookup, JobStatus, Phase, RUNNER_TOKEN, RecordedStatus, STATUS_TOKEN, State};
 
 /// Answers one request and counts it.
 pub fn answer(state: &Mutex<State>, request: &Request) -> Answer {
@@ -23,6 +23,13 @@ pub fn answer(state: &Mutex<State>, request: &Request) -> Answer {
         ("POST", ["runners", "verify"]) => verify_runner(request),
         ("POST", ["jobs", "request"]) => request_job(&mut lock(state), request),
         ("GET", ["job"]) => look_up(&mut lock(state), request),
+        ("GET", ["user"]) if !may_set_statuses(request) => Answer::message(401, "401 Unauthorized"),
+        ("GET", ["user"]) => {
+            Answer::json(200, &json!({"id": 7, "username": "airlock-bot", "state": "active"}))
+        }
+        ("POST", ["projects", project, "statuses", commit]) => {
+            set_commit_status(&mut lock(state), project, commit, request)
+        }
         ("GET", ["jobs", id, "artifacts"]) => download(&lock(state), id, request),
         (method, ["jobs", id, rest @ ..]) => {
             let mut state = lock(state);
@@ -57,6 +64,42 @@ fn body_token(request: &Request) -> Option<String> {
 fn is_runner(request: &Request) -> bool {
     request.header("runner-token") == Some(RUNNER_TOKEN)
         || body_token(request).as_deref() == Some(RUNNER_TOKEN)
+}
+
+fn may_set_statuses(request: &Request) -> bool {
+    request.header("private-token") == Some(STATUS_TOKEN)
+}
+
+/// `POST /projects/:id/statuses/:sha` (Rails' `lib/api/commit_statuses.rb`), in the parts that are used.
+fn set_commit_status(state: &mut State, project: &str, commit: &str, request: &Request) -> Answer {
+    if !may_set_statuses(request) {
+        return Answer::message(401, "401 Unauthorized");
+    }
+    if let Some((code, text)) = state.status_answers.pop_front() {
+        return Answer::message(code, &text);
+    }
+    let field = |name: &str| {
+        url::form_urlencoded::parse(&request.body)
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.into_owned())
+            .unwrap_or_default()
+    };
+    let status = RecordedStatus {
+        project: project.to_owned(),
+        commit: commit.to_owned(),
+        state: field("state"),
+        name: field("name"),
+        description: field("description"),
+        target_url: field("target_url"),
+    };
+    if !["success", "failed"].contains(&status.state.as_str())
+        || status.description.chars().count() > 255
+        || status.commit.len() != 40
+    {
+        return Answer::message(400, "400 Bad request");
+    }
+    state.statuses.push(status);
+    Answer::json(201, &json!({"id": state.statuses.len(), "sha": commit, "status": field("state")}))
 }
 
 fn verify_runner(request: &Request) -> Answer {

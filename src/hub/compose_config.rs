@@ -1,0 +1,181 @@
+//! Resolves the hub's Compose file with Compose's own parser, in a sandbox.
+//!
+//! `docker compose config` reads any file that the Compose file names, follows links, and can be made to eat
+//! gigabytes: it runs in a container without network, with the commit's tree as its only input, an empty
+//! environment, and bounds on memory, time and output. What it writes is no more trusted than the file.
+
+use std::time::Duration;
+
+use tokio_util::io::ReaderStream;
+
+use crate::compose::{MAX_CONFIG_BYTES, TREE_IN_SANDBOX};
+use crate::delivery::commit::{CommitTree, TarOwner};
+use crate::domain::sandbox::{
+    Access, Limits, Sandbox, SandboxNetwork, SandboxSpec, TOOLS_BUSYBOX, VolumeMount,
+};
+use crate::engine::{ContainerId, ExecRequest, Stream};
+use crate::failure::{Failure, Outcome};
+use crate::hub::stack::StackParts;
+use crate::job_log::printable;
+
+/// Where the helper image keeps Compose (`executor-config/helper-image`).
+const PROGRAM: &str = "/usr/local/bin/docker-compose";
+const MEMORY: u64 = 512 * 1024 * 1024;
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Room in the volume beside the tree's own bytes.
+const ROOM: u64 = 32 * 1024 * 1024;
+const MIB: u64 = 1024 * 1024;
+
+/// What the program did.
+struct Answer {
+    status: u8,
+    out: Vec<u8>,
+    err: Vec<u8>,
+    too_large: bool,
+}
+
+/// Returns the resolved file as JSON; `file` is its path in the tree.
+pub async fn config(parts: &StackParts<'_>, tree: &CommitTree, file: &str) -> Outcome<Vec<u8>> {
+    // A link as the Compose file would count differently for whoever follows it.
+    let Some(_) = tree.read(file, MAX_CONFIG_BYTES)? else {
+        return Err(Failure::refused(format!(
+            "there is no Compose file `{}` in the hub's commit",
+            printable(file)
+        ))
+        .because("`compose` in `airlock-hub.toml` names it")
+        .hint("commit the file, or name the one that is there"));
+    };
+    let (name, volume) =
+        (format!("airlock-{}-compose", parts.key), format!("airlock-{}-compose-tree", parts.key));
+    parts.engine.remove_container_by_name(&name).await?;
+    parts.engine.remove_volume(&volume).await?;
+    parts.engine.create_workspace_volume(&volume, tree.bytes() + ROOM, parts.user, parts.labels).await?;
+    let outcome = in_container(parts, tree, file, &name, &volume).await;
+    let removed = async {
+        parts.engine.remove_container_by_name(&name).await?;
+        parts.engine.remove_volume(&volume).await
+    };
+    let removed = removed.await;
+    let json = outcome?;
+    removed?;
+    Ok(json)
+}
+
+async fn in_container(
+    parts: &StackParts<'_>,
+    tree: &CommitTree,
+    file: &str,
+    name: &str,
+    volume: &str,
+) -> Outcome<Vec<u8>> {
+    let builds = TREE_IN_SANDBOX.rsplit_once('/').map_or("/", |(parent, _)| parent);
+    let sandbox = Sandbox::seal(SandboxSpec {
+        image: parts.helper.clone(),
+        user: parts.user,
+        network: SandboxNetwork::None,
+        tools_volume: parts.tools_volume.clone(),
+        mounts: vec![VolumeMount {
+            volume: volume.to_owned(),
+            target: builds.to_owned(),
+            access: Access::ReadWrite,
+        }],
+        limits: Limits {
+            memory_bytes: MEMORY,
+            cpu_millis: 2000,
+            pids: 64,
+            tmp_bytes: 16 * MIB,
+            home_bytes: 16 * MIB,
+            ..Limits::default()
+        },
+        seccomp: parts.seccomp.clone(),
+        source_date_epoch: tree.commit().time().unsigned_abs(),
+        env: Default::default(),
+        labels: parts.labels.clone(),
+    })
+    .map_err(|error| Failure::internal("cannot describe the sandbox of the Compose file").because(error))?;
+    let container = parts.engine.create_container(name, &sandbox).await?;
+    parts.engine.start_container(&container).await?;
+    fill(parts, tree, &container, builds).await?;
+    let answer = match tokio::time::timeout(PATIENCE, run(parts, &container, file)).await {
+        Ok(answer) => answer?,
+        Err(_) => {
+            return Err(refused(
+                file,
+                format!("Compose did not resolve it within {} s", PATIENCE.as_secs()),
+                "anchors and includes that unfold into each other take time and memory without an end: write the file out",
+            ));
+        }
+    };
+    judge(file, answer)
+}
+
+async fn fill(
+    parts: &StackParts<'_>,
+    tree: &CommitTree,
+    container: &ContainerId,
+    builds: &str,
+) -> Outcome<()> {
+    let tar = parts.work_dir.join("compose-tree.tar");
+    let failed =
+        |error: std::io::Error| Failure::system(format!("cannot write `{}`", tar.display())).because(error);
+    let owner = TarOwner { uid: parts.user.uid(), gid: parts.user.gid() };
+    let prefix = format!("{}/", TREE_IN_SANDBOX.rsplit_once('/').map_or("", |(_, name)| name));
+    let out = std::fs::File::create(&tar).map_err(failed)?;
+    tree.write_tar("", &prefix, owner, &|_| true, std::io::BufWriter::new(out))?;
+    let file = tokio::fs::File::open(&tar).await.map_err(failed)?;
+    parts.engine.put_archive(container, builds, ReaderStream::new(file)).await?;
+    let _ = std::fs::remove_file(&tar);
+    Ok(())
+}
+
+async fn run(parts: &StackParts<'_>, container: &ContainerId, file: &str) -> Outcome<Answer> {
+    let path = format!("{TREE_IN_SANDBOX}/{file}");
+    // `env -i`: what a file interpolates is what stands in the tree, and nothing else.
+    let argv = [TOOLS_BUSYBOX, "env", "-i", PROGRAM, "--file", &path, "config", "--format", "json"];
+    let request = ExecRequest::new(parts.user, argv).workdir(TREE_IN_SANDBOX);
+    let mut answer = Answer { status: 0, out: Vec::new(), err: Vec::new(), too_large: false };
+    let mut collect = |stream, bytes: &[u8]| match stream {
+        Stream::Stdout if (answer.out.len() + bytes.len()) as u64 > MAX_CONFIG_BYTES => {
+            answer.too_large = true
+        }
+        Stream::Stdout => answer.out.extend_from_slice(bytes),
+        Stream::Stderr if answer.err.len() < 64 * 1024 => answer.err.extend_from_slice(bytes),
+        Stream::Stderr => {}
+    };
+    let status = parts.engine.exec(container, request, &mut collect).await?;
+    answer.status = status;
+    Ok(answer)
+}
+
+fn judge(file: &str, answer: Answer) -> Outcome<Vec<u8>> {
+    if answer.too_large {
+        return Err(refused(
+            file,
+            format!("it unfolds into more than {MAX_CONFIG_BYTES} bytes"),
+            "write the file out, or leave out what anchors repeat",
+        ));
+    }
+    match answer.status {
+        0 => Ok(answer.out),
+        137 => Err(refused(
+            file,
+            format!("Compose needed more than {} MiB to resolve it", MEMORY / MIB),
+            "anchors and includes that unfold into each other take time and memory without an end: write the file out",
+        )),
+        126 | 127 => Err(Failure::system("cannot resolve the Compose file: the helper image has no Docker Compose")
+            .because(format!("`{PROGRAM}` ended with status {}", answer.status))
+            .hint("for the runner's administrator: make the helper image from `executor-config/helper-image`, which names what it needs")
+            .note("runner problem, not your script")),
+        status => {
+            let text = String::from_utf8_lossy(&answer.err);
+            let words: Vec<String> = text.lines().filter(|line| !line.contains("level=warning")).map(printable).collect();
+            let tail = words[words.len().saturating_sub(20)..].join("\n").replace(&format!("{TREE_IN_SANDBOX}/"), "");
+            let why = if tail.is_empty() { format!("Compose ended with status {status}") } else { tail };
+            Err(refused(file, why, "run `docker compose config` on it: only what the hub's commit holds is read, and no variable is set"))
+        }
+    }
+}
+
+fn refused(file: &str, why: String, hint: &str) -> Failure {
+    Failure::refused(format!("cannot resolve the Compose file `{}`", printable(file))).because(why).hint(hint)
+}

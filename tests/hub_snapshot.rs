@@ -1,0 +1,8 @@
+//! The hub's first and last steps against real parts: components snapshotted, told how it went.
+
+mod support;
+
+#[path = "hub_snapshot/real.rs"]
+mod real;
+#[path = "hub_snapshot/status.rs"]
+mod status;
