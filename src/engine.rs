@@ -22,7 +22,6 @@ mod load;
 mod logs;
 mod network;
 mod observe;
-mod private_tags;
 mod probe;
 mod processes;
 mod volume;

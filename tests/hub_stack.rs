@@ -8,3 +8,5 @@ mod closed;
 mod leftovers;
 #[path = "hub_stack/life.rs"]
 mod life;
+#[path = "hub_stack/load.rs"]
+mod load;

@@ -184,7 +184,7 @@ impl Engine {
         })
     }
 
-    pub(super) async fn remove(&self, leftover: &Leftover) -> Result<(), EngineError> {
+    async fn remove(&self, leftover: &Leftover) -> Result<(), EngineError> {
         match leftover.kind {
             LeftoverKind::Container => self.remove_container_by_name(&leftover.name).await,
             LeftoverKind::Volume => self.remove_volume(&leftover.name).await,

@@ -50,9 +50,13 @@ impl Engine {
             Err(_) => Err(EngineError::Timeout { what: what.clone(), after: LONG_ANSWER_TIMEOUT }),
         };
         let written = writing.await.map_err(std::io::Error::other).flatten();
-        loaded?;
-        // An archive that was cut short is refused by the engine above, which is the better message.
-        written.map_err(|source| EngineError::Io { what: what.clone(), source })?;
+        match written {
+            // The engine hung up, and its own words say why.
+            Err(source) if source.kind() == std::io::ErrorKind::BrokenPipe && loaded.is_err() => loaded?,
+            // What the engine says of an archive that was cut short explains nothing.
+            Err(source) => return Err(EngineError::Io { what, source }),
+            Ok(()) => loaded?,
+        }
         match self.image_id(tag).await? {
             Some(id) if id == expected => Ok(id),
             found => Err(EngineError::WrongImage {

@@ -26,11 +26,8 @@ pub async fn remove_job(settings: &Settings, key: &JobKey) -> Outcome<()> {
     match Engine::connect(&settings.engine_socket).await {
         Ok(engine) => {
             let report = engine.remove_by_label(JOB_LABEL, key.as_str()).await;
-            // After the containers, which would hold the images.
-            let tags = engine.remove_private_tags(key.as_str()).await;
-            let removed = report.removed.len() + tags.removed.len();
-            tracing::info!(job = key.as_str(), removed, "cleanup");
-            left.extend(report.failures.into_iter().chain(tags.failures).map(|(_, error)| {
+            tracing::info!(job = key.as_str(), removed = report.removed.len(), "cleanup");
+            left.extend(report.failures.into_iter().map(|(_, error)| {
                 // The engine's own words name what holds the thing.
                 let failure = Failure::from(error);
                 [&[failure.what().to_owned()], failure.causes()].concat().join(": ")

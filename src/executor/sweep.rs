@@ -12,9 +12,6 @@ use crate::executor::{BOOT_LABEL, DEADLINE_LABEL, JOB_LABEL, boot_id};
 use crate::failure::{Failure, Outcome};
 use crate::settings::Settings;
 
-/// Seconds after which a job is over that has left nothing with a label in the engine.
-const LONG_AGO: u64 = 24 * 3600;
-
 /// What a sweep did.
 #[derive(Debug, Default)]
 pub struct SweepReport {
@@ -31,8 +28,6 @@ pub async fn sweep(settings: &Settings, now_unix: i64) -> Outcome<SweepReport> {
     let engine = Engine::connect(&settings.engine_socket).await?;
     let boot = boot_id();
     let mut jobs: BTreeMap<String, bool> = BTreeMap::new();
-    // Before the labels are looked at: a job that is alive has something that carries its label.
-    let tags = engine.private_tags().await?;
     for leftover in engine.list_by_label(JOB_LABEL, None).await? {
         let labels = leftover.labels;
         let Some(key) = labels.get(JOB_LABEL) else { continue };
@@ -52,17 +47,7 @@ pub async fn sweep(settings: &Settings, now_unix: i64) -> Outcome<SweepReport> {
             .ok()
             .and_then(|time| time.elapsed().ok())
             .map_or(0, |age| age.as_secs());
-        jobs.entry(name).or_insert(age > LONG_AGO);
-    }
-    for (key, tags) in tags {
-        if jobs.contains_key(&key) {
-            continue;
-        }
-        for tag in tags {
-            let old = is_long_ago(engine.tagged_at(&tag.name).await?, now_unix);
-            let entry = jobs.entry(key.clone()).or_insert(true);
-            *entry = *entry && old;
-        }
+        jobs.entry(name).or_insert(age > 24 * 3600);
     }
     let mut report = SweepReport::default();
     for (key, dead) in jobs {
@@ -81,23 +66,4 @@ pub async fn sweep(settings: &Settings, now_unix: i64) -> Outcome<SweepReport> {
         }
     }
     Ok(report)
-}
-
-/// A tag of unknown age is not old: it may be another's work in hand.
-fn is_long_ago(tagged_at: Option<i64>, now_unix: i64) -> bool {
-    tagged_at.is_some_and(|tagged_at| now_unix.saturating_sub(tagged_at) > LONG_AGO.cast_signed())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_tag_that_is_known_to_be_a_day_old_is_swept() {
-        let now = 2_000_000_000;
-        assert!(is_long_ago(Some(now - 86_401), now));
-        assert!(!is_long_ago(Some(now - 86_400), now));
-        assert!(!is_long_ago(Some(now + 5), now));
-        assert!(!is_long_ago(None, now));
-    }
 }

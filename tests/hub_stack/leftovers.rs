@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 
 use airlock::cancel::Cancel;
 use airlock::compose::DependencyCondition::{Healthy, Started};
-use airlock::engine::{BUILD_TAG_PREFIX, Engine};
 use airlock::hub::stack::Stack;
 
-use crate::bench::{Bench, LABEL, SOCKET, Service, image};
+use crate::bench::{Bench, LABEL, Service};
 
 /// Names the stack to the process that is killed.
 const STACK: &str = "AIRLOCK_TEST_STACK";
@@ -92,30 +91,4 @@ async fn a_run_that_is_killed_while_compose_creates_leaves_nothing_behind_its_la
 #[tokio::test]
 async fn a_run_that_is_killed_while_compose_waits_leaves_nothing_behind_its_label() {
     killed_at(2, 2, 4).await;
-}
-
-#[tokio::test]
-async fn private_tags_go_by_the_key_in_their_name_and_no_others() {
-    let engine = Engine::connect(SOCKET).await.unwrap();
-    let id = image(&engine, "PYTHON").await;
-    let (mine, other) =
-        (format!("hubtags-{}", std::process::id()), format!("hubtags-{}-x", std::process::id()));
-    let tag = |key: &str, name: &str| format!("{BUILD_TAG_PREFIX}{key}:{name}");
-    for tag in [tag(&mine, "api"), tag(&mine, "store"), tag(&other, "api")] {
-        engine.tag_image(&id, &tag).await.unwrap();
-    }
-    let tagged_at = engine.tagged_at(&tag(&mine, "api")).await.unwrap().unwrap();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    assert!((now.cast_signed() - tagged_at).abs() < 60, "{tagged_at}");
-
-    let report = engine.remove_private_tags(&mine).await;
-    assert!(report.failures.is_empty(), "{:?}", report.failures);
-    assert_eq!(report.removed.len(), 2);
-    let left = engine.private_tags().await.unwrap();
-    assert!(!left.contains_key(&mine));
-    assert_eq!(left[&other].len(), 1);
-    engine.remove_private_tags(&other).await;
-    assert_eq!(engine.tagged_at(&tag(&other, "api")).await.unwrap(), None);
-    // The image itself has other names and stays.
-    assert_eq!(engine.image_id(id.as_str()).await.unwrap(), Some(id));
 }
