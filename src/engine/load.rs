@@ -73,7 +73,8 @@ fn write_archive(out: Chunks, config: &[u8], layers: &[PathBuf], tag: &str) -> s
     let mut archive = tar::Builder::new(out);
     let mut names = Vec::new();
     for (i, path) in layers.iter().enumerate() {
-        let file = std::fs::File::open(path)?;
+        let file = std::fs::File::open(path)
+            .map_err(|e| std::io::Error::new(e.kind(), format!("`{}`: {e}", path.display())))?;
         let size = file.metadata()?.len();
         let name = format!("{i}/layer.tar");
         // A file that grows under our hands must not shift what follows it.
