@@ -11,6 +11,9 @@ use crate::settings::{MAX_SETTINGS_BYTES, Settings};
 mod executor;
 mod host;
 mod key;
+mod promote;
+mod release;
+mod releases;
 mod stores;
 mod tracing_log;
 mod try_job;
@@ -33,6 +36,11 @@ enum Verb {
     Try(try_job::TryArguments),
     /// Judge an image by its evidence and the trust policy
     Verify(verify::VerifyArguments),
+    /// Look at releases
+    #[command(subcommand)]
+    Release(release::ReleaseVerb),
+    /// Point `:candidate` at a release: repair its component tags, or roll back to an older one
+    Promote(promote::PromoteArguments),
     /// Make keys
     #[command(subcommand)]
     Key(key::KeyVerb),
@@ -48,6 +56,8 @@ pub fn main() -> ExitCode {
         Verb::Executor(stage) => executor::run(stage),
         Verb::Try(arguments) => finish(try_job::run(arguments)),
         Verb::Verify(arguments) => finish(verify::run(arguments)),
+        Verb::Release(verb) => finish(release::run(verb)),
+        Verb::Promote(arguments) => finish(promote::run(arguments)),
         Verb::Key(verb) => finish(key::run(verb)),
         Verb::Host(verb) => finish(host::run(verb)),
     }

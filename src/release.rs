@@ -4,10 +4,12 @@
 //! `:candidate` is the one commit point of a promotion; component tags only follow it.
 
 pub mod compose;
+pub mod diff;
 pub mod evidence;
 pub mod follow;
 pub mod promote;
 pub mod publish;
+pub mod repoint;
 pub mod store;
 #[cfg(test)]
 mod tests;

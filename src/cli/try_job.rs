@@ -34,6 +34,8 @@ mod hub;
 mod local_keys;
 mod local_settings;
 
+pub use local_settings::state_dir as local_state_dir;
+
 #[derive(Args)]
 pub struct TryArguments {
     /// Commit or branch to try; what is not committed is named, not used

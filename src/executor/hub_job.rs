@@ -337,6 +337,10 @@ async fn tests(
     let _section = log.section("reports", "Test reports");
     let patterns = [NamePattern::new(REPORTS)];
     let collected = reports::collect(&job.test, &container, &patterns, RECORDS).await;
+    if let Ok(report) = &collected {
+        let said = if ran.is_ok() { reports::summary(report) } else { reports::counts(report) };
+        log.line(format!("reports {said}"));
+    }
     // A service that fell over explains a red test better than the test does.
     if !matches!(ran.as_ref().map_err(Failure::kind), Err(FailureKind::Cancelled)) {
         stack.check_still_ready().await?;

@@ -56,7 +56,6 @@ pub async fn collect(
     for (path, bytes) in &found {
         report.add(path, bytes)?;
     }
-    job.log.line(format!("reports {}", summary(&report)));
     let below = |path: String| if into.is_empty() { path } else { format!("{into}/{path}") };
     let found: Vec<_> = found.into_iter().map(|(path, bytes)| (below(path), bytes)).collect();
     copy_back(job, &found).await?;

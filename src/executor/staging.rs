@@ -89,7 +89,9 @@ pub async fn run(
 
     let report = {
         let _section = log.section("reports", "Test reports");
-        reports::collect(&job.test, &container, manifest.junit(), "").await?
+        let report = reports::collect(&job.test, &container, manifest.junit(), "").await?;
+        log.line(format!("reports {}", reports::summary(&report)));
+        report
     };
     reports::refuse_failures(&report)?;
 

@@ -25,8 +25,8 @@ use crate::registry::{ImageStore, ManifestReference};
 use crate::release::compose::{ReleaseInput, compose};
 use crate::release::evidence::{PromotionEvidence, sign_release};
 use crate::release::follow::{Followed, follow};
-use crate::release::publish::{PromotableRelease, images_of, publish, verify_all};
-use crate::release::store::{self, VerifiedRelease, candidate, candidate_tag, repository_of};
+use crate::release::publish::{PromotableRelease, publish, verify_all};
+use crate::release::store::{VerifiedRelease, candidate, candidate_tag, repository_of};
 
 /// Where a promotion reads, signs and writes.
 pub struct PromotionParts<'a> {
@@ -278,36 +278,11 @@ fn before_the_tags(failure: Failure) -> Failure {
     }
 }
 
-fn at_the_tags(failure: Failure) -> Failure {
+pub(super) fn at_the_tags(failure: Failure) -> Failure {
     match failure.kind() {
         FailureKind::System => failure.note(
             "runner problem, not your script: the release is the candidate; the component tags follow with the next run, or with `airlock promote`",
         ),
         _ => failure,
     }
-}
-
-/// Points `:candidate` at a release that was promoted before: forward to repair, back to roll back.
-pub async fn promote_existing(
-    parts: &PromotionParts<'_>,
-    platform: &str,
-    reference: &ManifestReference,
-    after_write: AfterWrite<'_>,
-    now: time::OffsetDateTime,
-    log: &JobLog,
-) -> Outcome<Promoted> {
-    let repository = repository_of(parts.prefix, platform)?;
-    let _turn = DeliveryLock::of_promotion(parts.state_dir, platform).await?;
-    let release = store::read(parts.store, parts.policy, &repository, reference, now).await?;
-    let present = candidate(parts.store, parts.policy, parts.prefix, platform, now).await?;
-    let already = present.as_ref().is_some_and(|present| present.digest() == release.digest());
-    log.line(format!(
-        "verifying {} images of {}",
-        images_of(release.release()).len(),
-        release.release().version
-    ));
-    let promotable = verify_all(parts.store, parts.policy, parts.prefix, release, now).await?;
-    point(parts.store, &promotable, present.as_ref(), after_write).await?;
-    let followed = follow(parts.store, &promotable, log, after_write).await.map_err(at_the_tags)?;
-    Ok(Promoted { release: promotable.release().clone(), already, followed })
 }

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use time::Duration;
 
 use super::compose::ReleaseInput;
-use super::promote::{Promoted, PromotionParts, StillTheJob, promote, promote_existing};
+use super::promote::{Promoted, PromotionParts, StillTheJob, promote};
+use super::repoint::{Repointing, plan, repoint};
 use super::store::{candidate, candidate_tag, repository_of};
 use crate::cancel::Cancel;
 use crate::delivery::push::publish;
@@ -437,10 +438,22 @@ async fn an_older_release_becomes_the_candidate_again_by_the_same_verb() {
     let (a, b) = (bench.staged("a").await, bench.staged("b").await);
     let first = bench.promote(bench.input(&a, 0).await).await.unwrap();
     bench.promote(bench.input(&b, 1).await).await.unwrap();
+    let parts = Repointing {
+        store: &bench.store,
+        policy: &bench.policy,
+        prefix: None,
+        state_dir: bench.directory.path(),
+        now: NOW,
+    };
     let reference = ManifestReference::Tag("2.3.0-r1".parse().unwrap());
-    let back = promote_existing(&bench.parts(&bench.store), "acme", &reference, &|_| (), NOW, &bench.log)
-        .await
-        .unwrap();
+    let planned = plan(&parts, "acme", &reference).await.unwrap();
+    assert!(planned.is_rollback());
+    assert_eq!(
+        bench.named(&repository(), &candidate_tag()).await.as_ref(),
+        Some(b.digest()),
+        "a plan writes nothing"
+    );
+    let back = repoint(&parts, planned, &bench.log, &|_| ()).await.unwrap();
     assert_eq!(back.release.digest(), first.release.digest());
     assert_eq!(bench.named(&repository(), &candidate_tag()).await.as_ref(), Some(a.digest()));
     // The next promotion follows what is the candidate then, with a number that was never used.

@@ -63,7 +63,8 @@ pub fn settings(
     })
 }
 
-fn state_dir() -> Outcome<PathBuf> {
+/// Returns where a developer's own state is kept.
+pub fn state_dir() -> Outcome<PathBuf> {
     #[expect(clippy::disallowed_methods, reason = "the command line is where the environment is read")]
     let variable =
         |name: &str| std::env::var(name).ok().filter(|value| value.starts_with('/')).map(PathBuf::from);
