@@ -119,7 +119,9 @@ async fn a_service_that_exits_is_named_with_its_code_and_last_words() {
 async fn a_migration_that_fails_half_way_stops_the_stack() {
     let bench = Bench::new().await;
     let services = [
-        Service::new("migrate", "echo 0001 applied; echo 0002: relation exists >&2; exit 1").one_shot(),
+        // Two pipes lead to the engine: what is written at the same moment comes in any order.
+        Service::new("migrate", "echo 0001 applied; sleep 0.3; echo 0002: relation exists >&2; exit 1")
+            .one_shot(),
         Service::new("api", "exec sleep 600").after("migrate", CompletedSuccessfully),
     ];
     insta::assert_snapshot!(refused(&bench, &services).await);
