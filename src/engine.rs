@@ -19,6 +19,7 @@ mod exec;
 mod exec_duplex;
 mod image;
 mod load;
+mod logs;
 mod network;
 mod observe;
 mod probe;

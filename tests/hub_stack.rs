@@ -4,5 +4,9 @@
 mod bench;
 #[path = "hub_stack/closed.rs"]
 mod closed;
+#[path = "hub_stack/leftovers.rs"]
+mod leftovers;
 #[path = "hub_stack/life.rs"]
 mod life;
+#[path = "hub_stack/load.rs"]
+mod load;

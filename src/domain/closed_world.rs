@@ -43,13 +43,26 @@ pub enum ClosedOutcome {
     NotMeasured,
 }
 
+/// The engine's own resolver, which every container on a network of its own asks.
+pub const ENGINE_RESOLVER: &str = "127.0.0.11";
+
 /// An address that must not be reached from a closed network.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ForbiddenTarget {
-    /// `address:port`, an IPv6 address in brackets.
+    /// `address:port` to connect to, an IPv6 address in brackets; the bare address of a name server.
     pub address: String,
     /// Whose it is, in words: `the host`.
     pub whose: &'static str,
+    pub way: Way,
+}
+
+/// How a target is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Way {
+    /// A TCP connection.
+    Connect,
+    /// A question to a name server.
+    Ask,
 }
 
 impl ClosedWorld {
@@ -74,7 +87,7 @@ impl NetworkReport {
     pub fn parse(network: &str, answer: &[u8], targets: &[ForbiddenTarget]) -> Self {
         let text = String::from_utf8_lossy(&answer[..answer.len().min(MAX_PROBE_BYTES)]);
         let complete =
-            text.lines().next() == Some("network-probe 1") && text.lines().last() == Some("complete");
+            text.lines().next() == Some("network-probe 2") && text.lines().last() == Some("complete");
         let mut facts: BTreeMap<(&str, &str), &str> = BTreeMap::new();
         for line in text.lines().filter(|_| complete) {
             let mut words = line.splitn(3, ' ');
@@ -90,32 +103,57 @@ impl NetworkReport {
                     .or_insert(value);
             }
         }
-        let outcome = |kind, name, held: &[&str], broken: &[&str]| match facts.get(&(kind, name)) {
-            Some(value) if held.contains(value) => ClosedOutcome::Held,
-            Some(value) if broken.contains(value) => ClosedOutcome::NotHeld,
-            _ => ClosedOutcome::NotMeasured,
+        let check = |what: String, (kind, name), held: &[&str], broken: &[&str]| {
+            let outcome = match facts.get(&(kind, name)) {
+                Some(value) if held.contains(value) => ClosedOutcome::Held,
+                Some(value) if broken.contains(value) => ClosedOutcome::NotHeld,
+                _ => ClosedOutcome::NotMeasured,
+            };
+            ClosedCheck { what, outcome }
         };
         let mut checks = vec![
-            ClosedCheck {
-                what: "there is no IPv6 address but the link's own".into(),
-                outcome: outcome("address", "ipv6", &["none"], &["there"]),
-            },
-            ClosedCheck {
-                what: "no name server answers for outside names".into(),
-                outcome: outcome("dns", "outside", &["none"], &["answered"]),
-            },
-        ];
-        checks.extend(targets.iter().map(|target| ClosedCheck {
-            what: format!("{} cannot be reached: {}", target.whose, target.address),
-            outcome: outcome(
-                "connect",
-                &target.address,
-                &["unreachable", "silent"],
-                // A refusal is an answer too: somebody is there.
-                &["connected", "refused"],
+            check(
+                "there is no IPv6 address but the link's own".into(),
+                ("address", "ipv6"),
+                &["none"],
+                &["there"],
             ),
+            check(
+                "nobody else is on the network's link".into(),
+                ("link", "neighbours"),
+                &["none"],
+                &["there"],
+            ),
+            check(
+                "the engine's resolver has no answer for outside names".into(),
+                ("ask", ENGINE_RESOLVER),
+                // It says SERVFAIL, or nothing, when it has nobody to ask.
+                &["silent", "servfail", "unreachable"],
+                &["answered"],
+            ),
+        ];
+        // A refusal is an answer too: somebody is there.
+        let (held, broken) = (["silent", "unreachable"], ["connected", "refused", "answered", "servfail"]);
+        checks.extend(targets.iter().map(|target| {
+            let (kind, verb) = match target.way {
+                Way::Connect => ("connect", "reached"),
+                Way::Ask => ("ask", "asked for a name"),
+            };
+            let what = format!("{} cannot be {verb}: {}", target.whose, target.address);
+            check(what, (kind, target.address.as_str()), &held, &broken)
         }));
         Self { network: network.to_owned(), checks }
+    }
+
+    /// Returns how many checks held.
+    pub fn held(&self) -> usize {
+        self.checks.iter().filter(|check| check.outcome == ClosedOutcome::Held).count()
+    }
+
+    /// Adds what could not even be tried, which counts against the claim.
+    pub fn not_tried(mut self, what: impl Into<String>) -> Self {
+        self.checks.push(ClosedCheck { what: what.into(), outcome: ClosedOutcome::NotMeasured });
+        self
     }
 
     /// Returns whether everything held.
@@ -142,14 +180,21 @@ mod tests {
 
     use super::*;
 
+    fn target(address: &str, whose: &'static str, way: Way) -> ForbiddenTarget {
+        ForbiddenTarget { address: address.into(), whose, way }
+    }
+
     fn targets() -> Vec<ForbiddenTarget> {
         vec![
-            ForbiddenTarget { address: "172.20.0.1:22".into(), whose: "the network's gateway" },
-            ForbiddenTarget { address: "[2001:db8::1]:80".into(), whose: "an outside address" },
+            target("172.20.0.1:22", "the network's gateway", Way::Connect),
+            target("[2001:db8::1]:80", "an outside address", Way::Connect),
+            target("10.0.0.53", "the host's name server", Way::Ask),
         ]
     }
 
-    const CLOSED: &str = "network-probe 1\naddress ipv6 none\ndns outside none\nconnect 172.20.0.1:22 silent\nconnect [2001:db8::1]:80 unreachable\ncomplete\n";
+    const CLOSED: &str = "network-probe 2\naddress ipv6 none\nconnect 172.20.0.1:22 silent\n\
+        connect [2001:db8::1]:80 unreachable\nask 10.0.0.53 unreachable\nask 127.0.0.11 servfail\n\
+        link neighbours none\ncomplete\n";
 
     #[test]
     fn a_closed_network_is_one_where_everything_was_tried_and_nothing_answered() {
@@ -166,10 +211,15 @@ mod tests {
             ("silent", "connected"),
             ("silent", "strange"),
             ("ipv6 none", "ipv6 there"),
-            ("outside none", "outside answered"),
-            ("dns outside none\n", ""),
+            ("neighbours none", "neighbours there"),
+            ("neighbours none", "neighbours untried"),
+            ("127.0.0.11 servfail", "127.0.0.11 answered"),
+            ("127.0.0.11 servfail", "127.0.0.11 unknown"),
+            ("ask 127.0.0.11 servfail\n", ""),
+            ("53 unreachable", "53 servfail"),
+            ("53 unreachable", "53 answered"),
             ("complete", "cut"),
-            ("network-probe 1", "network-probe 2"),
+            ("network-probe 2", "network-probe 1"),
             ("complete", "connect 172.20.0.1:22 refused\ncomplete"),
         ];
         let mut told = String::new();

@@ -15,6 +15,10 @@ use super::{Engine, EngineError};
 /// The repository prefix of the private tags that builds leave (`airlock-build/…`).
 pub const BUILD_TAG_PREFIX: &str = "airlock-build/";
 
+/// How long the engine is left alone after a look that could not remove everything.
+const PAUSES: [Duration; 4] =
+    [Duration::from_millis(300), Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(3)];
+
 /// What kind of thing was left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LeftoverKind {
@@ -64,18 +68,21 @@ impl Engine {
     pub async fn remove_by_label(&self, label: &str, value: &str) -> CleanupReport {
         let mut removed = Vec::new();
         // A client that died in the middle leaves calls that the engine still finishes: a container that
-        // comes up after the first look holds what the first look found.
-        for pause in [Duration::from_millis(300), Duration::from_secs(1), Duration::from_secs(3)] {
+        // comes up after the first look holds what the first look found, or is found by none. So only a
+        // look that finds nothing is the last.
+        let mut pauses = PAUSES.iter();
+        loop {
             let mut report = self.remove_once(label, value).await;
+            let found_nothing = report.removed.is_empty() && report.failures.is_empty();
             removed.append(&mut report.removed);
-            if report.failures.is_empty() {
-                return CleanupReport { removed, failures: Vec::new() };
+            let pause = match pauses.next() {
+                Some(pause) if !found_nothing => pause,
+                _ => return CleanupReport { removed, failures: report.failures },
+            };
+            if !report.failures.is_empty() {
+                tokio::time::sleep(*pause).await;
             }
-            tokio::time::sleep(pause).await;
         }
-        let mut report = self.remove_once(label, value).await;
-        removed.append(&mut report.removed);
-        CleanupReport { removed, failures: report.failures }
     }
 
     async fn remove_once(&self, label: &str, value: &str) -> CleanupReport {

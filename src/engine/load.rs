@@ -50,9 +50,13 @@ impl Engine {
             Err(_) => Err(EngineError::Timeout { what: what.clone(), after: LONG_ANSWER_TIMEOUT }),
         };
         let written = writing.await.map_err(std::io::Error::other).flatten();
-        loaded?;
-        // An archive that was cut short is refused by the engine above, which is the better message.
-        written.map_err(|source| EngineError::Io { what: what.clone(), source })?;
+        match written {
+            // The engine hung up, and its own words say why.
+            Err(source) if source.kind() == std::io::ErrorKind::BrokenPipe && loaded.is_err() => loaded?,
+            // What the engine says of an archive that was cut short explains nothing.
+            Err(source) => return Err(EngineError::Io { what, source }),
+            Ok(()) => loaded?,
+        }
         match self.image_id(tag).await? {
             Some(id) if id == expected => Ok(id),
             found => Err(EngineError::WrongImage {
@@ -69,7 +73,8 @@ fn write_archive(out: Chunks, config: &[u8], layers: &[PathBuf], tag: &str) -> s
     let mut archive = tar::Builder::new(out);
     let mut names = Vec::new();
     for (i, path) in layers.iter().enumerate() {
-        let file = std::fs::File::open(path)?;
+        let file = std::fs::File::open(path)
+            .map_err(|e| std::io::Error::new(e.kind(), format!("`{}`: {e}", path.display())))?;
         let size = file.metadata()?.len();
         let name = format!("{i}/layer.tar");
         // A file that grows under our hands must not shift what follows it.

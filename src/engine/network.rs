@@ -4,9 +4,10 @@
 //! whoever is on the network reaches the host by it.
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use bollard::models::NetworkCreateRequest;
+use bollard::query_parameters::ListNetworksOptionsBuilder;
 
 use super::{Engine, EngineError, Labels};
 
@@ -43,6 +44,7 @@ impl Engine {
             ..NetworkCreateRequest::default()
         };
         let what = format!("create the network `{name}`");
+        self.only_network_of_the_name(name, None).await?;
         let created = self
             .docker
             .create_network(request)
@@ -53,6 +55,7 @@ impl Engine {
             .inspect_network(&created.id, None)
             .await
             .map_err(|e| EngineError::from_bollard(what, e))?;
+        self.only_network_of_the_name(name, Some(&created.id)).await?;
         let configs = found.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
         let gateway = configs.iter().find_map(|config| {
             let named = config.gateway.as_deref().and_then(|text| text.parse().ok());
@@ -61,9 +64,39 @@ impl Engine {
         Ok(ClosedNetwork { id: created.id, name: name.to_owned(), gateway })
     }
 
-    /// Returns every address of the host's on the engine's own bridges.
-    pub async fn host_addresses(&self) -> Result<Vec<std::net::IpAddr>, EngineError> {
-        self.bridge_gateways().await
+    /// Returns every address that the host may have on the engine's bridges: the gateways of all networks,
+    /// also of those where it has none.
+    pub async fn host_addresses(&self) -> Result<Vec<IpAddr>, EngineError> {
+        let networks = self
+            .docker
+            .list_networks(None)
+            .await
+            .map_err(|e| EngineError::from_bollard("list the networks", e))?;
+        let mut addresses = self.bridge_gateways().await?;
+        let configs = networks.into_iter().filter_map(|network| network.ipam?.config).flatten();
+        addresses.extend(configs.filter_map(|config| config.gateway?.parse::<IpAddr>().ok()));
+        Ok(addresses)
+    }
+
+    /// Refuses a name that a network has already: the engine would make another one of the same name, and
+    /// nobody knows which of the two a container then joins.
+    async fn only_network_of_the_name(&self, name: &str, own: Option<&str>) -> Result<(), EngineError> {
+        let what = || format!("create the network `{name}`");
+        let filters = HashMap::from([("name", vec![name.to_owned()])]);
+        let options = ListNetworksOptionsBuilder::default().filters(&filters).build();
+        let found = self.docker.list_networks(Some(options)).await;
+        let found = found.map_err(|e| EngineError::from_bollard(what(), e))?;
+        // The filter takes a part of a name too.
+        let other =
+            found.into_iter().find(|one| one.name.as_deref() == Some(name) && one.id.as_deref() != own);
+        match other {
+            None => Ok(()),
+            Some(_) => Err(EngineError::Answered {
+                what: what(),
+                status: 409,
+                message: format!("there is another network `{name}`"),
+            }),
+        }
     }
 }
 

@@ -1,13 +1,11 @@
-//! What a stack's containers are doing: state, exit code, health, and their last words.
+//! What a stack's containers are doing: state, exit code, health, restarts.
 
 use std::collections::HashMap;
 
-use bollard::container::LogOutput;
-use bollard::query_parameters::{ListContainersOptionsBuilder, LogsOptionsBuilder};
-use futures_util::StreamExt;
+use bollard::query_parameters::ListContainersOptionsBuilder;
 use serde::Serialize;
 
-use super::{ContainerId, Engine, EngineError};
+use super::{Engine, EngineError};
 
 /// Label that Compose puts on everything of a project.
 const PROJECT_LABEL: &str = "com.docker.compose.project";
@@ -28,6 +26,8 @@ pub struct ObservedContainer {
     /// Absent while it runs and before it started.
     pub exit_code: Option<i64>,
     pub out_of_memory: bool,
+    /// How often the engine started it again.
+    pub restarts: i64,
     pub health: Health,
     pub health_history: Vec<HealthEntry>,
     /// The engine's own words on why it did not start.
@@ -40,6 +40,8 @@ pub struct ObservedContainer {
 pub enum ContainerPhase {
     Created,
     Running,
+    /// It ended and the engine will start it again.
+    Restarting,
     Exited,
 }
 
@@ -88,42 +90,14 @@ impl Engine {
         observed.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(observed)
     }
-
-    /// Returns the end of a container's log, at most `lines` lines and `limit` bytes.
-    pub async fn container_log(
-        &self,
-        container: &ContainerId,
-        lines: Option<usize>,
-        limit: usize,
-    ) -> Result<Vec<u8>, EngineError> {
-        let lines = lines.map_or_else(|| "all".to_owned(), |lines| lines.to_string());
-        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&lines).build();
-        let mut stream = std::pin::pin!(self.docker.logs(container.as_str(), Some(options)));
-        let mut log = Vec::new();
-        while let Some(chunk) = stream.next().await {
-            let chunk = chunk.map_err(|e| {
-                EngineError::from_bollard(format!("read the log of `{}`", container.short()), e)
-            })?;
-            let (LogOutput::StdErr { message }
-            | LogOutput::StdOut { message }
-            | LogOutput::StdIn { message }
-            | LogOutput::Console { message }) = chunk;
-            let room = limit.saturating_sub(log.len());
-            log.extend_from_slice(&message[..message.len().min(room)]);
-            if message.len() > room {
-                log.extend_from_slice(format!("\n[cut after {limit} bytes]\n").as_bytes());
-                break;
-            }
-        }
-        Ok(log)
-    }
 }
 
 fn observed_container(id: String, found: bollard::models::ContainerInspectResponse) -> ObservedContainer {
     use bollard::models::{ContainerStateStatusEnum as Status, HealthStatusEnum};
     let state = found.state.unwrap_or_default();
     let phase = match state.status {
-        Some(Status::RUNNING | Status::PAUSED | Status::RESTARTING) => ContainerPhase::Running,
+        Some(Status::RUNNING | Status::PAUSED) => ContainerPhase::Running,
+        Some(Status::RESTARTING) => ContainerPhase::Restarting,
         Some(Status::EXITED | Status::DEAD | Status::REMOVING) => ContainerPhase::Exited,
         _ => ContainerPhase::Created,
     };
@@ -144,6 +118,7 @@ fn observed_container(id: String, found: bollard::models::ContainerInspectRespon
         phase,
         exit_code: (phase == ContainerPhase::Exited).then(|| state.exit_code.unwrap_or_default()),
         out_of_memory: state.oom_killed == Some(true),
+        restarts: found.restart_count.unwrap_or_default(),
         health: match health.status {
             Some(HealthStatusEnum::STARTING) => Health::Starting,
             Some(HealthStatusEnum::HEALTHY) => Health::Healthy,

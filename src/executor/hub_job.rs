@@ -40,7 +40,7 @@ use crate::hub::snapshot::{
     EngineParts, LoadedSnapshot, Patience, Projects, Snapshot, SnapshotParts, into_engine, refuse_sidecars,
     take,
 };
-use crate::hub::stack::{STACK_LABEL, Stack, StackParts, down, test_network};
+use crate::hub::stack::{ClosedStack, STACK_LABEL, Stack, StackParts, down, test_network};
 use crate::hub::{compose_config, records};
 use crate::job_log::JobLog;
 use crate::keys::Signer;
@@ -288,15 +288,18 @@ async fn on_the_stack(
     keep_container: KeepContainer<'_>,
 ) -> (Outcome<Green>, Option<ClosedWorld>) {
     let TestJob { log, cancel, .. } = job.test;
-    let up = {
-        let _section = log.section("stack", "Stack: networks closed and probed, services up and ready");
-        Stack::up(parts, compiled, log, cancel).await
-    };
-    let stack = match up {
-        Ok(stack) => stack,
+    let section = log.section("stack", "Stack: networks closed and probed, services up and ready");
+    let closed = match ClosedStack::make(parts, compiled, log, cancel).await {
+        Ok(closed) => closed,
         Err(failure) => return (Err(failure), None),
     };
-    let closed_world = stack.closed_world().clone();
+    // What was measured stays a record also of a stack that does not come up.
+    let closed_world = closed.closed_world().clone();
+    let stack = match closed.start(log, cancel).await {
+        Ok(stack) => stack,
+        Err(failure) => return (Err(failure), Some(closed_world)),
+    };
+    drop(section);
     let tested = tests(job, tree, &stack, compiled, keep_container).await;
     let green =
         tested.map(|report| Green { compiled: compiled.clone(), closed_world: closed_world.clone(), report });

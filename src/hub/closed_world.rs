@@ -1,77 +1,43 @@
 //! Probes every network of a stack before anything of it starts: a container of the helper image, alone
 //! on the network, must fail to reach the host, the network's gateway, and the world.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
 
-use crate::domain::closed_world::{ClosedWorld, ForbiddenTarget, MAX_PROBE_BYTES, NetworkReport};
+use crate::domain::closed_world::{
+    ClosedWorld, ENGINE_RESOLVER, ForbiddenTarget, MAX_PROBE_BYTES, NetworkReport, Way,
+};
 use crate::domain::sandbox::{Limits, Sandbox, SandboxNetwork, SandboxSpec, TOOLS_BUSYBOX};
 use crate::engine::{ClosedNetwork, ExecInput, ExecRequest, Stream};
 use crate::failure::{Failure, Outcome};
 use crate::hub::stack::StackParts;
 
-/// Tries everything at once and says one line for each thing; the last line says that nothing was cut off.
-///
-/// A default route is no fault by itself: Docker Engine 20.10 always sets one, to an address that is
-/// nobody's on a closed network, and that address is among those that are tried.
-const PROBE: &str = r#"b=/.airlock/bin/busybox
-echo "network-probe 1"
-ipv6=none
-if [ -r /proc/net/if_inet6 ]; then
-    while read -r address index prefix scope rest; do
-        # 20 is the link's own, 10 the loopback's.
-        case $scope in 10 | 20) ;; *) ipv6=there ;; esac
-    done </proc/net/if_inet6
-fi
-echo "address ipv6 $ipv6"
-cd /tmp
-number=0
-for target in "$@"; do
-    number=$((number + 1))
-    (
-        if answer=$($b timeout 4 $b nc -w 3 "${target%:*}" "${target##*:}" </dev/null 2>&1); then
-            echo "connect $target connected"
-        elif [ $? = 143 ]; then
-            echo "connect $target silent"
-        else
-            case $answer in
-            *nreachable* | *"annot assign"* | *"o route"*) echo "connect $target unreachable" ;;
-            *refused* | *reset*) echo "connect $target refused" ;;
-            *"timed out"*) echo "connect $target silent" ;;
-            *) echo "connect $target unknown" ;;
-            esac
-        fi
-    ) >"answer-$number" &
-done
-(
-    answer=$($b timeout 8 $b nslookup airlock-probe.example. 2>&1)
-    case $answer in
-    # The engine's own resolver says SERVFAIL, or nothing, when it has nobody to ask.
-    *NXDOMAIN* | *"an't find"*NXDOMAIN*) echo "dns outside answered" ;;
-    *SERVFAIL* | *"timed out"* | *"no servers could be reached"* | *REFUSED* | "") echo "dns outside none" ;;
-    *Name:*) echo "dns outside answered" ;;
-    *) echo "dns outside none" ;;
-    esac
-) >answer-dns &
-wait
-cat answer-*
-echo complete
-"#;
-
+const PROBE: &str = include_str!("closed_world/probe.sh");
 /// How long a probe may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Most addresses of the host that are tried.
-const MAX_HOST_ADDRESSES: usize = 24;
+/// Most addresses of the host that are tried; a host with more of them is never known to be out of reach.
+const MAX_HOST_ADDRESSES: usize = 96;
 /// Cloud metadata and documentation networks, whose packets go to the default route wherever there is one
 /// (RFC 5737, RFC 3849).
 const OUTSIDE: [&str; 5] =
     ["169.254.169.254:80", "192.0.2.1:53", "198.51.100.1:443", "203.0.113.1:80", "[2001:db8::1]:80"];
+/// A name server's place outside, and the port that is tried where any answer counts.
+const OUTSIDE_SERVER: &str = "198.51.100.53";
+const ANY_PORT: u16 = 22;
+
+/// What belongs to this host and must not be reached.
+#[derive(Debug, Default)]
+struct HostFacts {
+    addresses: BTreeSet<IpAddr>,
+    name_servers: BTreeSet<Ipv4Addr>,
+}
 
 /// Measures every network, all at once.
 pub async fn measure(parts: &StackParts<'_>, networks: &[ClosedNetwork]) -> Outcome<ClosedWorld> {
-    let host = host_addresses(parts).await?;
+    let host = host_facts(parts).await?;
     let probes = networks.iter().enumerate().map(|(number, network)| probe(parts, number, network, &host));
     Ok(ClosedWorld { networks: try_join_all(probes).await? })
 }
@@ -80,7 +46,7 @@ async fn probe(
     parts: &StackParts<'_>,
     number: usize,
     network: &ClosedNetwork,
-    host: &[IpAddr],
+    host: &HostFacts,
 ) -> Outcome<NetworkReport> {
     let targets = targets(network, host);
     let sandbox = Sandbox::seal(SandboxSpec {
@@ -101,7 +67,9 @@ async fn probe(
     let container = parts.engine.create_container(&name, &sandbox).await?;
     parts.engine.start_container(&container).await?;
     let mut argv = vec![TOOLS_BUSYBOX.to_owned(), "sh".into(), "-s".into(), "--".into()];
-    argv.extend(targets.iter().map(|target| target.address.clone()));
+    let of = |way| targets.iter().filter(move |target| target.way == way).map(|t| t.address.clone());
+    argv.push(of(Way::Connect).count().to_string());
+    argv.extend(of(Way::Connect).chain([ENGINE_RESOLVER.to_owned()]).chain(of(Way::Ask)));
     let request = ExecRequest::new(parts.user, argv).stdin(ExecInput::Bytes(PROBE.into()));
     let mut answer = Vec::new();
     let mut collect = |stream, bytes: &[u8]| {
@@ -116,40 +84,70 @@ async fn probe(
         ended?;
     }
     parts.engine.remove_container(&container).await?;
-    Ok(NetworkReport::parse(&network.name, &answer, &targets))
+    let mut report = NetworkReport::parse(&network.name, &answer, &targets);
+    if network.gateway.is_none() {
+        report = report.not_tried("the network's gateway cannot be reached: its address is not known");
+    }
+    let untried = host.addresses.len().saturating_sub(MAX_HOST_ADDRESSES);
+    if untried > 0 {
+        report = report.not_tried(format!("the host cannot be reached by {untried} further addresses"));
+    }
+    Ok(report)
 }
 
-fn targets(network: &ClosedNetwork, host: &[IpAddr]) -> Vec<ForbiddenTarget> {
+fn targets(network: &ClosedNetwork, host: &HostFacts) -> Vec<ForbiddenTarget> {
     let mut targets: Vec<ForbiddenTarget> = Vec::new();
-    let mut add = |address: String, whose| {
-        if !targets.iter().any(|known| known.address == address) {
-            targets.push(ForbiddenTarget { address, whose });
+    let mut add = |address: String, whose, way| {
+        if !targets.iter().any(|known| known.address == address && known.way == way) {
+            targets.push(ForbiddenTarget { address, whose, way });
         }
     };
     if let Some(gateway) = network.gateway {
-        add(format!("{gateway}:22"), "the network's gateway");
+        add(SocketAddr::from((gateway, ANY_PORT)).to_string(), "the network's gateway", Way::Connect);
+        add(gateway.to_string(), "the network's gateway", Way::Ask);
     }
-    for address in host {
-        match address {
-            IpAddr::V4(address) => add(format!("{address}:22"), "the host"),
-            IpAddr::V6(address) => add(format!("[{address}]:22"), "the host"),
+    for address in host.addresses.iter().take(MAX_HOST_ADDRESSES) {
+        add(SocketAddr::from((*address, ANY_PORT)).to_string(), "the host", Way::Connect);
+        if address.is_ipv4() {
+            add(address.to_string(), "the host", Way::Ask);
         }
     }
-    for address in OUTSIDE {
-        add(address.to_owned(), "an outside address");
+    for server in &host.name_servers {
+        add(server.to_string(), "the host's name server", Way::Ask);
     }
+    for address in OUTSIDE {
+        add(address.to_owned(), "an outside address", Way::Connect);
+    }
+    add(OUTSIDE_SERVER.to_owned(), "an outside name server", Way::Ask);
     targets
 }
 
-/// The addresses that this host has: the engine's bridges, and what the kernel calls local.
-async fn host_addresses(parts: &StackParts<'_>) -> Outcome<Vec<IpAddr>> {
-    let mut addresses = parts.engine.host_addresses().await?;
-    let table = std::fs::read_to_string("/proc/net/fib_trie").unwrap_or_default();
-    addresses.extend(local_addresses(&table).into_iter().map(IpAddr::V4));
-    addresses.sort();
-    addresses.dedup();
-    addresses.truncate(MAX_HOST_ADDRESSES);
-    Ok(addresses)
+/// The engine's bridges, what the kernel calls local, and whom this host asks for names.
+async fn host_facts(parts: &StackParts<'_>) -> Outcome<HostFacts> {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let mut addresses: BTreeSet<IpAddr> = parts.engine.host_addresses().await?.into_iter().collect();
+    addresses.extend(local_addresses(&read("/proc/net/fib_trie")).into_iter().map(IpAddr::V4));
+    addresses.extend(global_ipv6(&read("/proc/net/if_inet6")).into_iter().map(IpAddr::V6));
+    Ok(HostFacts { addresses, name_servers: name_servers(&read("/etc/resolv.conf")) })
+}
+
+/// Reads the addresses with a global scope out of `/proc/net/if_inet6`.
+fn global_ipv6(table: &str) -> Vec<Ipv6Addr> {
+    let address = |line: &str| {
+        let mut words = line.split_whitespace();
+        let (address, scope) = (words.next()?, words.nth(2)?);
+        (scope == "00").then(|| u128::from_str_radix(address, 16).ok().map(Ipv6Addr::from))?
+    };
+    table.lines().filter_map(address).collect()
+}
+
+/// The servers of a `resolv.conf`; one on the loopback is in nobody's reach but the host's.
+fn name_servers(conf: &str) -> BTreeSet<Ipv4Addr> {
+    conf.lines()
+        .filter_map(|line| line.trim().strip_prefix("nameserver")?.trim().parse().ok())
+        .filter(|address: &Ipv4Addr| !address.is_loopback())
+        .take(8)
+        .collect()
 }
 
 /// Reads the local addresses out of the kernel's routing table (`/proc/net/fib_trie`).
@@ -180,5 +178,28 @@ mod tests {
         let table = "Local:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 127.0.0.1\n        /32 host LOCAL\n     |-- 172.17.0.1\n        /32 host LOCAL\n     |-- 172.17.255.255\n        /32 link BROADCAST\n     |-- 10.1.2.3\n        /32 host LOCAL\n";
         assert_eq!(local_addresses(table), [Ipv4Addr::new(172, 17, 0, 1), Ipv4Addr::new(10, 1, 2, 3)]);
         assert!(local_addresses("no table").is_empty());
+    }
+
+    #[test]
+    fn the_hosts_ipv6_addresses_and_name_servers_are_told_too() {
+        let table = "fe800000000000000000000000000001 02 40 20 80 eth0\n20010db8000000000000000000000007 02 40 00 80 eth0\n00000000000000000000000000000001 01 80 10 80 lo\ncut";
+        assert_eq!(global_ipv6(table), ["2001:db8::7".parse::<Ipv6Addr>().unwrap()]);
+        let conf = "# nameserver 10.0.0.1\nsearch example\nnameserver 10.0.0.53\nnameserver 127.0.0.53\nnameserver ::1\n";
+        assert_eq!(name_servers(conf), BTreeSet::from([Ipv4Addr::new(10, 0, 0, 53)]));
+    }
+
+    #[test]
+    fn what_is_tried_covers_gateway_host_name_servers_and_the_world() {
+        let network =
+            ClosedNetwork { id: "1".into(), name: "n".into(), gateway: Some(Ipv4Addr::new(172, 20, 0, 1)) };
+        let host = HostFacts {
+            addresses: ["10.1.2.3", "2001:db8::7"].map(|text| text.parse().unwrap()).into(),
+            name_servers: [Ipv4Addr::new(10, 0, 0, 53)].into(),
+        };
+        let told: Vec<String> = targets(&network, &host)
+            .iter()
+            .map(|target| format!("{:?} {} ({})", target.way, target.address, target.whose))
+            .collect();
+        insta::assert_snapshot!(told.join("\n"));
     }
 }

@@ -67,7 +67,7 @@ fn failed(service: &CompiledService, container: &ObservedContainer) -> Option<St
 
 fn is_ready(service: &CompiledService, container: &ObservedContainer) -> bool {
     match container.phase {
-        ContainerPhase::Created => false,
+        ContainerPhase::Created | ContainerPhase::Restarting => false,
         ContainerPhase::Exited => service.runs_to_completion && container.exit_code == Some(0),
         ContainerPhase::Running => {
             !service.runs_to_completion
@@ -91,6 +91,9 @@ fn state(service: &CompiledService, containers: &[&ObservedContainer]) -> String
         ContainerPhase::Created => "waits for what it depends on".to_owned(),
         ContainerPhase::Running if service.runs_to_completion => "has not ended yet".to_owned(),
         ContainerPhase::Running => "is not healthy yet".to_owned(),
+        ContainerPhase::Restarting => {
+            format!("ended and is started again, {} times so far", container.restarts)
+        }
         ContainerPhase::Exited => "has ended".to_owned(),
     }
 }
@@ -130,6 +133,7 @@ mod tests {
             phase,
             exit_code,
             out_of_memory: false,
+            restarts: 0,
             health,
             health_history: vec![HealthEntry { exit_code: 1, output: "connection refused\n".into() }],
             error: String::new(),
@@ -138,7 +142,7 @@ mod tests {
 
     #[test]
     fn every_state_has_one_answer() {
-        use ContainerPhase::{Created, Exited, Running};
+        use ContainerPhase::{Created, Exited, Restarting, Running};
         let none = Health::None;
         let cases = [
             ("nothing yet", service(false, false), None),
@@ -148,6 +152,7 @@ mod tests {
             ("a check that has not begun", service(true, false), Some(container(Running, None, none))),
             ("healthy", service(true, false), Some(container(Running, None, Health::Healthy))),
             ("unhealthy", service(true, false), Some(container(Running, None, Health::Unhealthy))),
+            ("started again", service(false, false), Some(container(Restarting, None, none))),
             ("ended", service(false, false), Some(container(Exited, Some(0), none))),
             ("crashed", service(true, false), Some(container(Exited, Some(137), none))),
             ("a one-shot runs", service(false, true), Some(container(Running, None, none))),

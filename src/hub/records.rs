@@ -35,7 +35,7 @@ pub async fn collect(
             container.name.strip_prefix(&format!("{}-", compiled.project)).unwrap_or(&container.name),
         );
         let log = match container.id.parse() {
-            Ok(id) => match engine.container_log(&id, None, MAX_LOG_BYTES.min(room)).await {
+            Ok(id) => match engine.container_log(&id, MAX_LOG_BYTES.min(room)).await {
                 Ok(log) => log,
                 Err(error) => format!("[{error}]\n").into_bytes(),
             },

@@ -3,6 +3,7 @@
 //! Compose orders the starts; Airlock owns networks, waiting, deadline and verdict. Everything carries the
 //! job's labels, so that cleanup and sweep find it after a death at any point.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,8 @@ const POLL: Duration = Duration::from_millis(500);
 const SETTLE: Duration = Duration::from_secs(2);
 /// Lines of a service's log that a failure quotes.
 const LAST_LINES: usize = 20;
+/// Most characters of one of them.
+const LONGEST_LINE: usize = 400;
 /// Most bytes of those lines.
 const LAST_BYTES: usize = 16 * 1024;
 
@@ -51,34 +54,71 @@ pub struct StackParts<'a> {
     pub work_dir: &'a Path,
 }
 
-/// A stack that is up and ready, on networks that are known to be closed.
-pub struct Stack<'a> {
+/// The networks of a stack, which are known to be closed; nothing is on them yet.
+pub struct ClosedStack<'a> {
     parts: &'a StackParts<'a>,
     compiled: &'a CompiledStack,
     closed_world: ClosedWorld,
 }
 
-impl<'a> Stack<'a> {
-    /// Makes and probes the networks, starts the services and waits until they are ready.
+impl<'a> ClosedStack<'a> {
+    /// Makes and probes the networks.
     ///
     /// # Errors
-    /// A network that is not closed, a service that fails, or one that is not ready in time. What was made
-    /// until then stays for [`records`](super::records) and goes with [`down`].
-    pub async fn up(
+    /// A network that is not known to be closed. What was made until then goes with [`down`].
+    pub async fn make(
         parts: &'a StackParts<'a>,
         compiled: &'a CompiledStack,
         log: &JobLog,
         cancel: &Cancel,
     ) -> Outcome<Self> {
         let closed_world = cancel.or("the stack is stopped", close(parts, compiled, log)).await?;
+        Ok(Self { parts, compiled, closed_world })
+    }
+
+    /// Returns what the probes measured.
+    pub fn closed_world(&self) -> &ClosedWorld {
+        &self.closed_world
+    }
+
+    /// Starts the services and waits until they are ready.
+    ///
+    /// # Errors
+    /// A service that fails, or one that is not ready in time. What was made until then stays for
+    /// [`records`](super::records) and goes with [`down`].
+    pub async fn start(&self, log: &JobLog, cancel: &Cancel) -> Outcome<Stack<'a>> {
+        let (parts, compiled) = (self.parts, self.compiled);
         let started = Instant::now();
-        cancel.or("the stack is stopped", wait_until_ready(parts, compiled, log)).await?;
+        let lives = cancel.or("the stack is stopped", wait_until_ready(parts, compiled, log)).await?;
         log.line(format!(
             "ready   all {} services, after {:.1} s",
             compiled.services.len(),
             started.elapsed().as_secs_f64()
         ));
-        Ok(Self { parts, compiled, closed_world })
+        Ok(Stack { parts, compiled, closed_world: self.closed_world.clone(), lives })
+    }
+}
+
+/// A stack that is up and ready, on networks that are known to be closed.
+pub struct Stack<'a> {
+    parts: &'a StackParts<'a>,
+    compiled: &'a CompiledStack,
+    closed_world: ClosedWorld,
+    lives: Lives,
+}
+
+impl<'a> Stack<'a> {
+    /// Makes and probes the networks, starts the services and waits until they are ready.
+    ///
+    /// # Errors
+    /// Those of [`ClosedStack::make`] and [`ClosedStack::start`].
+    pub async fn up(
+        parts: &'a StackParts<'a>,
+        compiled: &'a CompiledStack,
+        log: &JobLog,
+        cancel: &Cancel,
+    ) -> Outcome<Self> {
+        ClosedStack::make(parts, compiled, log, cancel).await?.start(log, cancel).await
     }
 
     /// Returns the name of the network on which every service can be reached by its name.
@@ -91,19 +131,39 @@ impl<'a> Stack<'a> {
         &self.closed_world
     }
 
-    /// Refuses a stack of which a service ended, or got unhealthy, while it was tested.
+    /// Refuses a stack of which a service ended, got unhealthy or was started again while it was tested.
     pub async fn check_still_ready(&self) -> Outcome<()> {
         let observed = self.parts.engine.observe_project(&self.compiled.project).await?;
         match readiness(self.compiled, &observed) {
-            Readiness::Ready => Ok(()),
+            Readiness::Ready => {}
             Readiness::Waiting(services) => {
-                Err(not_ready("the stack did not stay ready while it was tested", services.join("; ")))
+                return Err(not_ready(
+                    "the stack did not stay ready while it was tested",
+                    services.join("; "),
+                ));
             }
             Readiness::Failed { service, container, why } => {
-                Err(service_failed(self.parts, &service, container, why, "failed while it was tested").await)
+                let how = "failed while it was tested";
+                return Err(service_failed(self.parts, &service, container, why, how).await);
+            }
+        }
+        match observed.iter().find(|container| self.lives.get(&container.id) != Some(&container.restarts)) {
+            None => Ok(()),
+            Some(again) => {
+                let why = "it ended and was started again".to_owned();
+                let container = Some(again.id.clone());
+                let how = "failed while it was tested";
+                Err(service_failed(self.parts, &again.service, container, why, how).await)
             }
         }
     }
+}
+
+/// Which containers there are, and how often each was started again.
+type Lives = BTreeMap<String, i64>;
+
+fn lives(observed: &[ObservedContainer]) -> Lives {
+    observed.iter().map(|container| (container.id.clone(), container.restarts)).collect()
 }
 
 /// Returns the name of the network that joins every service and the test.
@@ -121,23 +181,27 @@ async fn close(parts: &StackParts<'_>, compiled: &CompiledStack, log: &JobLog) -
     let measured =
         beating_with(log, "probing the networks", &progress, closed_world::measure(parts, &networks)).await?;
     for network in &measured.networks {
-        let held = network.checks.iter().filter(|check| check.describe().starts_with("held")).count();
-        log.line(format!("network {}  {held} of {} checks held", network.network, network.checks.len()));
+        let (held, all) = (network.held(), network.checks.len());
+        log.line(format!("network {}  {held} of {all} checks held", network.network));
     }
     if measured.holds() {
         log.line("closed  no network of the stack reaches the host or the world");
         return Ok(measured);
     }
+    Err(not_closed(&measured))
+}
+
+fn not_closed(measured: &ClosedWorld) -> Failure {
     let failure = Failure::system("cannot start the stack: its networks are not closed");
-    Err(measured
+    measured
         .failures()
         .into_iter()
         .fold(failure, Failure::because)
         .hint("for the runner's administrator: something on this host leads packets of internal networks on; see its firewall rules and the engine's version")
-        .note("runner problem, not your script"))
+        .note("runner problem, not your script")
 }
 
-async fn wait_until_ready(parts: &StackParts<'_>, compiled: &CompiledStack, log: &JobLog) -> Outcome<()> {
+async fn wait_until_ready(parts: &StackParts<'_>, compiled: &CompiledStack, log: &JobLog) -> Outcome<Lives> {
     let empty = parts.work_dir.join("compose");
     std::fs::create_dir_all(&empty)
         .map_err(|e| Failure::system(format!("cannot create `{}`", empty.display())).because(e))?;
@@ -145,8 +209,8 @@ async fn wait_until_ready(parts: &StackParts<'_>, compiled: &CompiledStack, log:
     let starting = async {
         let mut up = std::pin::pin!(parts.compose.up(&compiled.project, &compiled.json, &empty));
         let mut started: Option<Result<(), ToolError>> = None;
-        let deadline = tokio::time::Instant::now() + parts.ready_timeout;
-        let mut ready_since: Option<Instant> = None;
+        let deadline = Instant::now() + parts.ready_timeout;
+        let mut ready_since: Option<(Instant, Lives)> = None;
         loop {
             if started.is_none() {
                 // Compose waits for conditions between services, so the services are looked at meanwhile.
@@ -158,28 +222,34 @@ async fn wait_until_ready(parts: &StackParts<'_>, compiled: &CompiledStack, log:
                 tokio::time::sleep(POLL).await;
             }
             let observed = parts.engine.observe_project(&compiled.project).await?;
-            match readiness(compiled, &observed) {
+            let waiting = match readiness(compiled, &observed) {
                 Readiness::Failed { service, container, why } => {
                     return Err(service_failed(parts, &service, container, why, "did not become ready").await);
                 }
                 Readiness::Ready => {
-                    progress.set("every service looks ready");
-                    let since = *ready_since.get_or_insert_with(Instant::now);
-                    if matches!(started, Some(Ok(()))) && since.elapsed() >= SETTLE {
-                        return Ok(());
+                    let lives = lives(&observed);
+                    let (since, same) = ready_since.get_or_insert_with(|| (Instant::now(), lives.clone()));
+                    if *same != lives {
+                        (*since, *same) = (Instant::now(), lives);
+                    } else if matches!(started, Some(Ok(()))) && since.elapsed() >= SETTLE {
+                        return Ok(lives);
                     }
+                    let why =
+                        if started.is_none() { "but Compose has not ended" } else { "and must stay so" };
+                    vec![format!("every service looks ready, {why}")]
                 }
                 Readiness::Waiting(services) => {
                     ready_since = None;
-                    progress.set(services.join("; "));
-                    if tokio::time::Instant::now() >= deadline {
-                        return Err(too_late(parts, compiled, &observed, services).await);
-                    }
+                    services
                 }
-            }
+            };
             if let Some(Err(error)) = &started {
                 return Err(compose_failed(error));
             }
+            if Instant::now() >= deadline {
+                return Err(too_late(parts, compiled, &observed, waiting).await);
+            }
+            progress.set(waiting.join("; "));
         }
     };
     beating_with(log, "waiting for the services", &progress, starting).await
@@ -214,7 +284,7 @@ async fn service_failed(
     why: String,
     how: &str,
 ) -> Failure {
-    let why = why.lines().map(printable).collect::<Vec<_>>().join("\n");
+    let why = why.lines().take(LAST_LINES).map(cut).collect::<Vec<_>>().join("\n");
     let mut failure = not_ready(format!("the service `{}` {how}", printable(service)), why);
     if let Some(words) = last_words(parts, container).await {
         failure = failure.because(words);
@@ -224,14 +294,23 @@ async fn service_failed(
 
 async fn last_words(parts: &StackParts<'_>, container: Option<String>) -> Option<String> {
     let container = container?.parse().ok()?;
-    let log = parts.engine.container_log(&container, Some(LAST_LINES), LAST_BYTES).await.ok()?;
+    let log = parts.engine.last_log_lines(&container, LAST_LINES, LAST_BYTES).await.ok()?;
     let text = String::from_utf8_lossy(&log);
-    let lines: Vec<String> = text.lines().map(printable).collect();
-    let lines = &lines[lines.len().saturating_sub(LAST_LINES)..];
+    let lines: Vec<&str> = text.lines().collect();
+    let lines: Vec<String> = lines[lines.len().saturating_sub(LAST_LINES)..].iter().map(|l| cut(l)).collect();
     if lines.is_empty() {
         Some("it wrote no log".into())
     } else {
         Some(format!("its last words:\n{}", lines.join("\n")))
+    }
+}
+
+/// A line as it may stand in a job's log, cut where it is longer than anyone reads.
+fn cut(line: &str) -> String {
+    let line = printable(line);
+    match line.char_indices().nth(LONGEST_LINE) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
     }
 }
 
@@ -260,7 +339,7 @@ async fn too_late(
     let failure = match late {
         Some(container) => {
             let health = container.health_history.last().map(|entry| {
-                let output = printable(entry.output.trim());
+                let output = cut(entry.output.trim());
                 format!(
                     "last health check of `{}` ended with {}: {output}",
                     container.service, entry.exit_code
@@ -276,10 +355,30 @@ async fn too_late(
 
 fn compose_failed(error: &ToolError) -> Failure {
     match error {
-        ToolError::Failed { stderr, .. } => not_ready("the stack cannot be started", stderr)
+        ToolError::Failed { stderr, .. } => not_ready("the stack cannot be started", stderr.trim())
             .hint("Compose's own words are above; the compiled file is in `.airlock/hub/compose.json`"),
         error => Failure::system("cannot start the stack").because_of(error).hint(
             "for the runner's administrator: `engine.compose` in the host settings names Docker Compose 2.20 or later",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::closed_world::{ForbiddenTarget, NetworkReport, Way};
+
+    #[test]
+    fn a_network_that_is_not_closed_is_named_with_its_addresses() {
+        let target = |address: &str, whose, way| ForbiddenTarget { address: address.into(), whose, way };
+        let targets = [
+            target("172.20.0.1:22", "the network's gateway", Way::Connect),
+            target("10.0.0.53", "the host's name server", Way::Ask),
+            target("203.0.113.1:80", "an outside address", Way::Connect),
+        ];
+        let answer = "network-probe 2\naddress ipv6 none\nlink neighbours there\nconnect 172.20.0.1:22 refused\n\
+            ask 127.0.0.11 silent\nask 10.0.0.53 answered\ncomplete\n";
+        let report = NetworkReport::parse("airlock-9-default", answer.as_bytes(), &targets);
+        insta::assert_snapshot!(not_closed(&ClosedWorld { networks: vec![report] }));
     }
 }

@@ -45,12 +45,13 @@ pub struct Service {
     pub command: &'static str,
     pub health: Option<&'static str>,
     pub one_shot: bool,
+    pub restart: &'static str,
     pub after: Vec<(&'static str, DependencyCondition)>,
 }
 
 impl Service {
     pub fn new(name: &'static str, command: &'static str) -> Self {
-        Self { name, command, health: None, one_shot: false, after: Vec::new() }
+        Self { name, command, health: None, one_shot: false, restart: "no", after: Vec::new() }
     }
 
     pub fn health(mut self, test: &'static str) -> Self {
@@ -60,6 +61,11 @@ impl Service {
 
     pub fn one_shot(mut self) -> Self {
         self.one_shot = true;
+        self
+    }
+
+    pub fn restart(mut self, policy: &'static str) -> Self {
+        self.restart = policy;
         self
     }
 
@@ -83,13 +89,24 @@ pub struct Bench {
 impl Bench {
     pub async fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let engine = Engine::connect(SOCKET).await.unwrap();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("airlock-hubtest-{}-{number}", std::process::id());
+        Self::running(format!("airlock-hubtest-{}-{number}", std::process::id())).await
+    }
+
+    /// A bench of a given name, ready to bring up a stack.
+    pub async fn running(name: String) -> Self {
+        let bench = Self::named(name).await;
+        let tools = format!("{}-tools", bench.name);
+        bench.engine.create_tools_volume(&tools, &bench.helper, &bench.labels).await.unwrap();
+        bench
+    }
+
+    /// A bench that only looks at, and at its end removes, what carries the name.
+    pub async fn named(name: String) -> Self {
+        let engine = Engine::connect(SOCKET).await.unwrap();
         let labels =
             BTreeMap::from([(LABEL.to_owned(), name.clone()), (STACK_LABEL.to_owned(), name.clone())]);
         let (helper, python) = (image(&engine, "HELPER").await, image(&engine, "PYTHON").await);
-        engine.create_tools_volume(&format!("{name}-tools"), &helper, &labels).await.unwrap();
         Self {
             compose: Compose::open(compose_program(), SOCKET).await.unwrap(),
             engine,
@@ -136,6 +153,7 @@ impl Bench {
                 "dns": ["192.0.2.1"],
                 "labels": self.labels,
                 "stop_grace_period": "1s",
+                "restart": service.restart,
                 "logging": {"driver": "json-file", "options": {"max-size": "1m", "max-file": "1"}},
             });
             if let Some(test) = service.health {

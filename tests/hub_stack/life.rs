@@ -6,8 +6,9 @@ use airlock::domain::sandbox::{Limits, Sandbox, SandboxNetwork, SandboxSpec, San
 use airlock::engine::ExecRequest;
 use airlock::hub::records;
 use airlock::hub::stack::{Stack, down};
+use airlock::tools::compose::Compose;
 
-use crate::bench::{Bench, Service};
+use crate::bench::{Bench, SOCKET, Service, compose_program};
 
 const SERVE: &str = "cd /tmp && echo hello >index.html && exec python3 -m http.server 8080";
 const ASK: &str = "python3 -c 'import urllib.request as u; u.urlopen(\"http://localhost:8080/\", timeout=1)'";
@@ -118,7 +119,9 @@ async fn a_service_that_exits_is_named_with_its_code_and_last_words() {
 async fn a_migration_that_fails_half_way_stops_the_stack() {
     let bench = Bench::new().await;
     let services = [
-        Service::new("migrate", "echo 0001 applied; echo 0002: relation exists >&2; exit 1").one_shot(),
+        // Two pipes lead to the engine: what is written at the same moment comes in any order.
+        Service::new("migrate", "echo 0001 applied; sleep 0.3; echo 0002: relation exists >&2; exit 1")
+            .one_shot(),
         Service::new("api", "exec sleep 600").after("migrate", CompletedSuccessfully),
     ];
     insta::assert_snapshot!(refused(&bench, &services).await);
@@ -142,4 +145,64 @@ async fn a_stack_that_is_too_slow_says_what_it_waited_for() {
         Err(failure) => failure,
     };
     insta::assert_snapshot!(bench.redact(&failure.to_string()));
+}
+
+#[tokio::test]
+async fn a_service_that_was_started_again_while_it_is_tested_is_found() {
+    let bench = Bench::new().await;
+    let parts = bench.parts();
+    let api = Service::new(
+        "api",
+        "[ -e /tmp/end ] && exec sleep 600; while [ ! -e /tmp/end ]; do sleep 0.1; done; echo giving up; exit 7",
+    );
+    let compiled = bench.stack(&[api.restart("always")]);
+    let stack = Stack::up(&parts, &compiled, &bench.log, &Cancel::listen().unwrap()).await.unwrap();
+    stack.check_still_ready().await.unwrap();
+    let observed = bench.engine.observe_project(&compiled.project).await.unwrap();
+    let ended =
+        std::process::Command::new("docker").args(["exec", &observed[0].id, "touch", "/tmp/end"]).status();
+    assert!(ended.unwrap().success());
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    insta::assert_snapshot!(bench.redact(&stack.check_still_ready().await.unwrap_err().to_string()));
+}
+
+#[tokio::test]
+async fn an_image_that_the_engine_lacks_is_told_in_composes_words() {
+    let bench = Bench::new().await;
+    let (parts, mut compiled) = (bench.parts(), bench.stack(&[Service::new("api", "exec sleep 600")]));
+    let text = String::from_utf8(compiled.json).unwrap();
+    compiled.json = text.replace(bench.python.as_str(), &format!("sha256:{:064}", 7)).into_bytes();
+    let failure = match Stack::up(&parts, &compiled, &bench.log, &Cancel::listen().unwrap()).await {
+        Ok(_) => panic!("the stack came up"),
+        Err(failure) => failure,
+    };
+    insta::assert_snapshot!(bench.redact(&failure.to_string()));
+}
+
+#[tokio::test]
+async fn a_compose_that_does_not_end_is_no_reason_to_wait_for_ever() {
+    let mut bench = Bench::new().await;
+    let program = bench.directory.path().join("compose-that-hangs");
+    let script = format!(
+        "#!/bin/sh\n{} \"$@\" || exit\ncase \" $* \" in *\" up \"*) exec sleep 600 ;; esac\n",
+        compose_program().display()
+    );
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    bench.compose = Compose::open(&program, SOCKET).await.unwrap();
+    let (mut parts, compiled) = (bench.parts(), bench.stack(&[Service::new("api", "exec sleep 600")]));
+    parts.ready_timeout = std::time::Duration::from_secs(5);
+    let failure = match Stack::up(&parts, &compiled, &bench.log, &Cancel::listen().unwrap()).await {
+        Ok(_) => panic!("the stack came up"),
+        Err(failure) => failure,
+    };
+    insta::assert_snapshot!(bench.redact(&failure.to_string()));
+}
+
+#[tokio::test]
+async fn a_line_without_an_end_and_without_sense_does_not_flood_the_job() {
+    let bench = Bench::new().await;
+    let flood =
+        "head -c 3000000 /dev/zero | tr '\\0' x; printf '\\n\\033[2J section_start:1:x\\r\\033[0K'; exit 4";
+    insta::assert_snapshot!(refused(&bench, &[Service::new("api", flood)]).await);
 }
