@@ -24,6 +24,8 @@ const MEMORY: u64 = 512 * 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Room in the volume beside the tree's own bytes.
 const ROOM: u64 = 32 * 1024 * 1024;
+/// What to do about a file that takes more than a resolver has.
+const UNFOLDS: &str = "anchors and includes that unfold into each other take time and memory without an end: write the file out";
 const MIB: u64 = 1024 * 1024;
 
 /// What the program did.
@@ -36,49 +38,93 @@ struct Answer {
 
 /// Returns the resolved file as JSON; `file` is its path in the tree.
 pub async fn config(parts: &StackParts<'_>, tree: &CommitTree, file: &str) -> Outcome<Vec<u8>> {
-    // A link as the Compose file would count differently for whoever follows it.
-    let Some(_) = tree.read(file, MAX_CONFIG_BYTES)? else {
-        return Err(Failure::refused(format!(
-            "there is no Compose file `{}` in the hub's commit",
-            printable(file)
-        ))
-        .because("`compose` in `airlock-hub.toml` names it")
-        .hint("commit the file, or name the one that is there"));
-    };
-    let (name, volume) =
-        (format!("airlock-{}-compose", parts.key), format!("airlock-{}-compose-tree", parts.key));
-    parts.engine.remove_container_by_name(&name).await?;
-    parts.engine.remove_volume(&volume).await?;
-    parts.engine.create_workspace_volume(&volume, tree.bytes() + ROOM, parts.user, parts.labels).await?;
-    let outcome = in_container(parts, tree, file, &name, &volume).await;
-    let removed = async {
-        parts.engine.remove_container_by_name(&name).await?;
-        parts.engine.remove_volume(&volume).await
-    };
-    let removed = removed.await;
+    let resolver = Resolver::start(parts, tree).await?;
+    let outcome = resolver.resolve(file).await;
+    let removed = resolver.remove().await;
     let json = outcome?;
     removed?;
     Ok(json)
 }
 
-async fn in_container(
-    parts: &StackParts<'_>,
-    tree: &CommitTree,
-    file: &str,
-    name: &str,
-    volume: &str,
-) -> Outcome<Vec<u8>> {
-    let builds = TREE_IN_SANDBOX.rsplit_once('/').map_or("/", |(parent, _)| parent);
-    let sandbox = Sandbox::seal(SandboxSpec {
+/// The sandbox in which files of one commit are resolved.
+pub struct Resolver<'a> {
+    parts: &'a StackParts<'a>,
+    tree: &'a CommitTree,
+    container: ContainerId,
+}
+
+impl<'a> Resolver<'a> {
+    /// Starts the sandbox and fills it with the commit's files.
+    pub async fn start(parts: &'a StackParts<'a>, tree: &'a CommitTree) -> Outcome<Self> {
+        let builds = TREE_IN_SANDBOX.rsplit_once('/').map_or("/", |(parent, _)| parent);
+        remove(parts).await?;
+        let volume = volume_name(parts);
+        parts.engine.create_workspace_volume(&volume, tree.bytes() + ROOM, parts.user, parts.labels).await?;
+        let made = async {
+            let sandbox = sandbox(parts, tree, builds, volume)?;
+            let container = parts.engine.create_container(&container_name(parts), &sandbox).await?;
+            parts.engine.start_container(&container).await?;
+            fill(parts, tree, &container, builds).await?;
+            Ok(container)
+        };
+        match made.await {
+            Ok(container) => Ok(Self { parts, tree, container }),
+            Err(failure) => {
+                // The failure that was there first says more.
+                let _ = remove(parts).await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Resolves the file at this path in the tree.
+    pub async fn resolve(&self, file: &str) -> Outcome<Vec<u8>> {
+        // A link as the Compose file would count differently for whoever follows it.
+        let Some(_) = self.tree.read(file, MAX_CONFIG_BYTES)? else {
+            return Err(Failure::refused(format!(
+                "there is no Compose file `{}` in the hub's commit",
+                printable(file)
+            ))
+            .because("`compose` in `airlock-hub.toml` names it")
+            .hint("commit the file, or name the one that is there"));
+        };
+        match tokio::time::timeout(PATIENCE, run(self.parts, &self.container, file)).await {
+            Ok(answer) => judge(file, answer?),
+            Err(_) => Err(refused(
+                file,
+                format!("Compose did not resolve it within {} s", PATIENCE.as_secs()),
+                UNFOLDS,
+            )),
+        }
+    }
+
+    /// Removes the sandbox and whatever still runs in it.
+    pub async fn remove(self) -> Outcome<()> {
+        remove(self.parts).await
+    }
+}
+
+fn container_name(parts: &StackParts<'_>) -> String {
+    format!("airlock-{}-compose", parts.key)
+}
+
+fn volume_name(parts: &StackParts<'_>) -> String {
+    format!("airlock-{}-compose-tree", parts.key)
+}
+
+async fn remove(parts: &StackParts<'_>) -> Outcome<()> {
+    parts.engine.remove_container_by_name(&container_name(parts)).await?;
+    parts.engine.remove_volume(&volume_name(parts)).await?;
+    Ok(())
+}
+
+fn sandbox(parts: &StackParts<'_>, tree: &CommitTree, builds: &str, volume: String) -> Outcome<Sandbox> {
+    Sandbox::seal(SandboxSpec {
         image: parts.helper.clone(),
         user: parts.user,
         network: SandboxNetwork::None,
         tools_volume: parts.tools_volume.clone(),
-        mounts: vec![VolumeMount {
-            volume: volume.to_owned(),
-            target: builds.to_owned(),
-            access: Access::ReadWrite,
-        }],
+        mounts: vec![VolumeMount { volume, target: builds.to_owned(), access: Access::ReadWrite }],
         limits: Limits {
             memory_bytes: MEMORY,
             cpu_millis: 2000,
@@ -92,21 +138,7 @@ async fn in_container(
         env: Default::default(),
         labels: parts.labels.clone(),
     })
-    .map_err(|error| Failure::internal("cannot describe the sandbox of the Compose file").because(error))?;
-    let container = parts.engine.create_container(name, &sandbox).await?;
-    parts.engine.start_container(&container).await?;
-    fill(parts, tree, &container, builds).await?;
-    let answer = match tokio::time::timeout(PATIENCE, run(parts, &container, file)).await {
-        Ok(answer) => answer?,
-        Err(_) => {
-            return Err(refused(
-                file,
-                format!("Compose did not resolve it within {} s", PATIENCE.as_secs()),
-                "anchors and includes that unfold into each other take time and memory without an end: write the file out",
-            ));
-        }
-    };
-    judge(file, answer)
+    .map_err(|error| Failure::internal("cannot describe the sandbox of the Compose file").because(error))
 }
 
 async fn fill(
@@ -160,7 +192,7 @@ fn judge(file: &str, answer: Answer) -> Outcome<Vec<u8>> {
         137 => Err(refused(
             file,
             format!("Compose needed more than {} MiB to resolve it", MEMORY / MIB),
-            "anchors and includes that unfold into each other take time and memory without an end: write the file out",
+            UNFOLDS,
         )),
         126 | 127 => Err(Failure::system("cannot resolve the Compose file: the helper image has no Docker Compose")
             .because(format!("`{PROGRAM}` ended with status {}", answer.status))
