@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use super::mounts::{Declared, FileKind, files, tmpfs, volumes};
 use super::refusal::Refusing;
 use super::values::{
-    bytes, found, is_name, is_nothing, known, mapping, text, texts, thousandths, whole, written, written_list,
-    written_map,
+    bytes, found, is_name, is_nothing, known, mapping, text, texts, thousandths, whole, written,
+    written_list, written_map,
 };
 use super::{CompiledService, DependencyCondition, StackRequest, TEST_NETWORK, keys};
 use crate::domain::digest::Digest;

@@ -165,9 +165,10 @@ pub(super) fn text(at: &str, value: &Value, refusing: &mut Refusing) -> Option<S
 /// Reads a list of texts; one text alone counts as a list of one.
 pub(super) fn texts(at: &str, value: &Value, refusing: &mut Refusing) -> Vec<String> {
     match value {
-        Value::Array(_) => {
-            list(at, value, MAX_ENTRIES, refusing).iter().filter_map(|item| text(at, item, refusing)).collect()
-        }
+        Value::Array(_) => list(at, value, MAX_ENTRIES, refusing)
+            .iter()
+            .filter_map(|item| text(at, item, refusing))
+            .collect(),
         value => text(at, value, refusing).into_iter().collect(),
     }
 }

@@ -4,6 +4,8 @@
 //! gigabytes: it runs in a container without network, with the commit's tree as its only input, an empty
 //! environment, and bounds on memory, time and output. What it writes is no more trusted than the file.
 
+mod read;
+
 use std::time::Duration;
 
 use tokio_util::io::ReaderStream;
@@ -20,6 +22,8 @@ use crate::job_log::printable;
 
 /// Where the helper image keeps Compose (`executor-config/helper-image`).
 const PROGRAM: &str = "/usr/local/bin/docker-compose";
+/// Most refusals that are told.
+const MAX_TOLD: usize = 30;
 const MEMORY: u64 = 512 * 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Room in the volume beside the tree's own bytes.
@@ -88,7 +92,19 @@ impl<'a> Resolver<'a> {
             .because("`compose` in `airlock-hub.toml` names it")
             .hint("commit the file, or name the one that is there"));
         };
-        match tokio::time::timeout(PATIENCE, run(self.parts, &self.container, file)).await {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let raw = self.run(file, &["--no-interpolate"], deadline).await?;
+        let outside = read::outside(&raw, self.tree);
+        if !outside.is_empty() {
+            let failure = Failure::refused(format!("cannot resolve the Compose file `{}`", printable(file)));
+            let failure = outside.into_iter().take(MAX_TOLD).fold(failure, Failure::because);
+            return Err(failure.hint("commit the file into the hub's repository and name it there"));
+        }
+        self.run(file, &[], deadline).await
+    }
+
+    async fn run(&self, file: &str, options: &[&str], deadline: tokio::time::Instant) -> Outcome<Vec<u8>> {
+        match tokio::time::timeout_at(deadline, run(self.parts, &self.container, file, options)).await {
             Ok(answer) => judge(file, answer?),
             Err(_) => Err(refused(
                 file,
@@ -160,10 +176,16 @@ async fn fill(
     Ok(())
 }
 
-async fn run(parts: &StackParts<'_>, container: &ContainerId, file: &str) -> Outcome<Answer> {
+async fn run(
+    parts: &StackParts<'_>,
+    container: &ContainerId,
+    file: &str,
+    options: &[&str],
+) -> Outcome<Answer> {
     let path = format!("{TREE_IN_SANDBOX}/{file}");
     // `env -i`: what a file interpolates is what stands in the tree, and nothing else.
-    let argv = [TOOLS_BUSYBOX, "env", "-i", PROGRAM, "--file", &path, "config", "--format", "json"];
+    let mut argv = vec![TOOLS_BUSYBOX, "env", "-i", PROGRAM, "--file", &path, "config", "--format", "json"];
+    argv.extend(options);
     let request = ExecRequest::new(parts.user, argv).workdir(TREE_IN_SANDBOX);
     let mut answer = Answer { status: 0, out: Vec::new(), err: Vec::new(), too_large: false };
     let mut collect = |stream, bytes: &[u8]| match stream {
@@ -203,6 +225,10 @@ fn judge(file: &str, answer: Answer) -> Outcome<Vec<u8>> {
             let words: Vec<String> = text.lines().filter(|line| !line.contains("level=warning")).map(printable).collect();
             let tail = words[words.len().saturating_sub(20)..].join("\n").replace(&format!("{TREE_IN_SANDBOX}/"), "");
             let why = if tail.is_empty() { format!("Compose ended with status {status}") } else { tail };
+            if why.contains("Additional property") {
+                let hint = "docs/compose.md names every key that a hub's file may have; Compose itself does not know this one";
+                return Err(refused(file, why, hint));
+            }
             Err(refused(file, why, "run `docker compose config` on it: only what the hub's commit holds is read, and no variable is set"))
         }
     }
@@ -210,4 +236,26 @@ fn judge(file: &str, answer: Answer) -> Outcome<Vec<u8>> {
 
 fn refused(file: &str, why: String, hint: &str) -> Failure {
     Failure::refused(format!("cannot resolve the Compose file `{}`", printable(file))).because(why).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u8) -> Answer {
+        Answer { status, out: b"{}".to_vec(), err: Vec::new(), too_large: false }
+    }
+
+    #[test]
+    fn every_end_of_the_program_has_its_own_words() {
+        let too_large = Answer { too_large: true, ..answer(0) };
+        let words =
+            Answer { err: b"level=warning a\nopen /builds/hub/a: \x1b[2Jno\n".to_vec(), ..answer(15) };
+        let failures: Vec<String> = [too_large, answer(137), answer(127), answer(14), words]
+            .into_iter()
+            .map(|answer| judge("compose.yaml", answer).unwrap_err().to_string())
+            .collect();
+        insta::assert_snapshot!(failures.join("\n\n"));
+        assert_eq!(judge("compose.yaml", answer(0)).unwrap(), b"{}");
+    }
 }

@@ -4,10 +4,40 @@ use serde_json::Value;
 
 /// Everything that a compiled service may have; the values of the others are looked at below.
 const SERVICE: &[&str] = &[
-    "cap_add", "cap_drop", "command", "cpus", "depends_on", "dns", "dns_search", "domainname", "entrypoint",
-    "environment", "expose", "healthcheck", "hostname", "image", "init", "labels", "logging", "mem_limit",
-    "memswap_limit", "networks", "pids_limit", "pull_policy", "read_only", "restart", "scale", "security_opt",
-    "shm_size", "stdin_open", "stop_grace_period", "stop_signal", "tmpfs", "tty", "user", "volumes",
+    "cap_add",
+    "cap_drop",
+    "command",
+    "cpus",
+    "depends_on",
+    "dns",
+    "dns_search",
+    "domainname",
+    "entrypoint",
+    "environment",
+    "expose",
+    "healthcheck",
+    "hostname",
+    "image",
+    "init",
+    "labels",
+    "logging",
+    "mem_limit",
+    "memswap_limit",
+    "networks",
+    "pids_limit",
+    "pull_policy",
+    "read_only",
+    "restart",
+    "scale",
+    "security_opt",
+    "shm_size",
+    "stdin_open",
+    "stop_grace_period",
+    "stop_signal",
+    "tmpfs",
+    "tty",
+    "user",
+    "volumes",
     "working_dir",
 ];
 const TREE: &str = "/var/lib/airlock/$$7/tree/";
@@ -92,7 +122,8 @@ pub fn forbidden(file: &Value, project: &str) -> Vec<String> {
             }
         }
         for memory in service["tmpfs"].as_array().into_iter().flatten() {
-            let options = memory.as_str().and_then(|text| text.split_once(':')).map_or("", |(_, options)| options);
+            let options =
+                memory.as_str().and_then(|text| text.split_once(':')).map_or("", |(_, options)| options);
             let sizes: Vec<u64> =
                 options.split(',').filter_map(|option| option.strip_prefix("size=")?.parse().ok()).collect();
             check(sizes.len() == 1 && (1..=64 << 20).contains(&sizes[0]), "a tmpfs");

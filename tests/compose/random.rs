@@ -22,12 +22,37 @@ fn tree() -> BTreeMap<String, TreePath> {
 /// Values that mean something somewhere, so that made-up files get far.
 fn words() -> impl Strategy<Value = Value> {
     prop::sample::select(vec![
-        json!("/builds/hub/conf"), json!("/builds/hub/conf/app.toml"), json!("/builds/hub/link/a"),
-        json!("/builds/hub/../etc"), json!("/etc"), json!("/data"), json!("bind"), json!("volume"),
-        json!("tmpfs"), json!("host"), json!("${A}"), json!("$$$A"), json!("api"), json!("db"), json!("c"),
-        json!("airlock-test"), json!("default"), json!("json-file"), json!("service_healthy"), json!("8m"),
-        json!("/t:size=99g,mode=777"), json!(true), json!(false), json!(null), json!(0), json!(7),
-        json!(1e300), json!(-1), json!("-1"), json!([]), json!({}),
+        json!("/builds/hub/conf"),
+        json!("/builds/hub/conf/app.toml"),
+        json!("/builds/hub/link/a"),
+        json!("/builds/hub/../etc"),
+        json!("/etc"),
+        json!("/data"),
+        json!("bind"),
+        json!("volume"),
+        json!("tmpfs"),
+        json!("host"),
+        json!("${A}"),
+        json!("$$$A"),
+        json!("api"),
+        json!("db"),
+        json!("c"),
+        json!("airlock-test"),
+        json!("default"),
+        json!("json-file"),
+        json!("service_healthy"),
+        json!("8m"),
+        json!("/t:size=99g,mode=777"),
+        json!(true),
+        json!(false),
+        json!(null),
+        json!(0),
+        json!(7),
+        json!(1e300),
+        json!(-1),
+        json!("-1"),
+        json!([]),
+        json!({}),
     ])
 }
 
@@ -71,9 +96,13 @@ fn service() -> impl Strategy<Value = Value> {
     prop_oneof![
         (prop::sample::select(kept), value()).prop_map(|(key, value)| json!({key: value})),
         prop::collection::vec(mount, 0..3).prop_map(|mounts| json!({"volumes": mounts})),
-        (texts.clone(), texts).prop_map(|(environment, labels)| json!({"environment": environment, "labels": labels})),
-        prop::collection::vec(any::<String>(), 0..4).prop_map(|words| json!({"command": words, "tmpfs": ["/t"]})),
-        words().prop_map(|limit| json!({"mem_limit": limit, "cpus": limit, "pids_limit": limit, "shm_size": limit})),
+        (texts.clone(), texts)
+            .prop_map(|(environment, labels)| json!({"environment": environment, "labels": labels})),
+        prop::collection::vec(any::<String>(), 0..4)
+            .prop_map(|words| json!({"command": words, "tmpfs": ["/t"]})),
+        words().prop_map(
+            |limit| json!({"mem_limit": limit, "cpus": limit, "pids_limit": limit, "shm_size": limit})
+        ),
     ]
 }
 
