@@ -2,6 +2,8 @@
 
 mod support;
 
+#[path = "hub_snapshot/load.rs"]
+mod load;
 #[path = "hub_snapshot/real.rs"]
 mod real;
 #[path = "hub_snapshot/status.rs"]

@@ -15,6 +15,14 @@ fuzz_target!(|text: &str| {
     if let StorePlace::Layout(directory) = &settings.store.place {
         assert!(directory.is_absolute());
     }
+    assert!(settings.compose_program.is_absolute());
+    if let Some(hub) = &settings.hub {
+        assert!(settings.keys.release.is_some() && !hub.script.is_empty());
+        let same = |rule: &&airlock::domain::job::PublishRule| {
+            rule.project_id == hub.project_id && rule.ref_name == hub.ref_name && rule.job == hub.job
+        };
+        assert_eq!(settings.publish.iter().filter(same).count(), 0);
+    }
     for (i, rule) in settings.publish.iter().enumerate() {
         assert!(!rule.script.is_empty() && !rule.repositories.is_empty());
         let same = |other: &&airlock::domain::job::PublishRule| {

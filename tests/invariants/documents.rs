@@ -6,6 +6,7 @@ use std::path::Path;
 use airlock::domain::component::ComponentManifest;
 use airlock::domain::evidence::provenance::{BUILD_TYPE, LOCAL_BUILDER_ID};
 use airlock::domain::hermetic::CheckId;
+use airlock::domain::hub::{HubManifest, VARIABLES};
 use airlock::domain::trust::TrustPolicy;
 use airlock::failure::*;
 use airlock::keys::file;
@@ -46,6 +47,20 @@ fn the_examples_are_accepted_and_their_defaults_are_the_codes() {
     assert_eq!(settings.engine_socket, least.engine_socket);
     assert_eq!(settings.state_dir, least.state_dir);
     assert_eq!(settings.trust, least.trust);
+    assert_eq!(settings.compose_program, least.compose_program);
+    assert!(settings.hub.is_some() && least.hub.is_none());
+
+    let hub = HubManifest::parse(&example("hub")).expect("the example of a hub manifest");
+    let shortest =
+        "schema = 1\nplatform = \"acme\"\n[components.a]\nproject_id = 1\nservices = { a = \"a\" }\n";
+    let shortest = HubManifest::parse(shortest).expect("only what is required");
+    assert_eq!((&hub.compose, &hub.version_file), (&shortest.compose, &shortest.version_file));
+    assert_eq!(hub.ready_timeout_s, shortest.ready_timeout_s);
+    let named: Vec<String> = table("formats.md", "Hub manifest: `airlock-hub.toml` at the root of the hub")
+        .into_iter()
+        .map(|row| row[0].clone())
+        .collect();
+    assert_eq!(named, VARIABLES);
 
     let component = ComponentManifest::parse(&example("component"), "acme/billing").expect("the example");
     let absent = ComponentManifest::absent("acme/billing").expect("defaults");

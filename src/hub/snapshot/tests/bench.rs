@@ -191,10 +191,7 @@ impl Bench {
 
     /// Publishes an image whose evidence is signed by keys that nobody trusts.
     pub(super) async fn publish_as_stranger(&self, image: &Image) -> Digest {
-        let other = crate::keys::file::FileSigner::ephemeral().unwrap();
-        let evidence = image.evidence();
-        let signed = crate::delivery::sign::compose(image.unsigned(), &evidence, &self.keys.stranger, &other);
-        let signed = signed.await.unwrap();
+        let signed = Keys::new().signed(image.unsigned(), &image.evidence()).await;
         push::publish(&self.store.inner, &signed, &|_| ()).await.unwrap();
         signed.evidence().subject().clone()
     }
@@ -338,11 +335,9 @@ impl ImageStore for Counting {
                 reads.push(format!("{repository}:{tag}"));
                 reads.len()
             };
-            let due: Vec<_> = {
-                let mut later = self.later.lock().unwrap();
-                let due = later.extract_if(.., |(after, ..)| count >= *after).collect();
-                due
-            };
+            // The lock must not be held while the tag is written.
+            let due: Vec<_> =
+                self.later.lock().unwrap().extract_if(.., |(after, ..)| count >= *after).collect();
             for (_, repository, digest) in due {
                 retag(&self.inner, &repository, &digest).await;
             }
