@@ -212,6 +212,10 @@ pub const MOUNT: &[(&str, Rule)] = &[
     ("volume", Rewritten),
 ];
 
+/// Keys of a dependency in `depends_on`; each is required, whatever the file says.
+pub const DEPENDENCY: &[(&str, Rule)] =
+    &[("condition", Kept), ("required", Rewritten), ("restart", Rewritten)];
+
 /// Keys of a health check.
 pub const HEALTHCHECK: &[(&str, Rule)] = &[
     ("disable", Kept),
@@ -243,6 +247,7 @@ pub const ALL: &[(&str, &[(&str, Rule)])] = &[
     ("service network", ATTACHMENT),
     ("service volume", MOUNT),
     ("service config or secret", FILE_USE),
+    ("dependency", DEPENDENCY),
     ("healthcheck", HEALTHCHECK),
     ("deploy", DEPLOY),
     ("network", NETWORK),

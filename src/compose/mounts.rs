@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::refusal::Refusing;
-use super::values::{bytes, is_mount_point, is_nothing, known, text, texts, whole, written};
+use super::values::{bytes, is_mount_point, is_nothing, known, list, text, texts, whole, written};
 use super::{StackRequest, TREE_IN_SANDBOX, TreePath, keys};
+
+/// Most entries of one of a service's lists of mounts.
+const MAX_MOUNTS: usize = 64;
 
 /// What the file declares at its top, as far as mounts need it.
 pub(super) struct Declared<'a> {
@@ -82,12 +85,8 @@ pub(super) fn volumes(
     declared: &Declared<'_>,
     refusing: &mut Refusing,
 ) -> Vec<Value> {
-    let Value::Array(items) = value else {
-        refusing.refuse(at, "expected a list");
-        return Vec::new();
-    };
     let mut mounts = Vec::new();
-    for (number, item) in items.iter().enumerate().take(super::values::MAX_ENTRIES) {
+    for (number, item) in list(at, value, MAX_MOUNTS, refusing).iter().enumerate() {
         let at = format!("{at}[{number}]");
         mounts.extend(volume(&at, item, declared, refusing));
     }
@@ -223,16 +222,12 @@ pub(super) fn files(
     declared: &Declared<'_>,
     refusing: &mut Refusing,
 ) -> Vec<Value> {
-    let Value::Array(items) = value else {
-        refusing.refuse(at, "expected a list");
-        return Vec::new();
-    };
     let (known_files, default) = match kind {
         FileKind::Config => (&declared.configs, "/"),
         FileKind::Secret => (&declared.secrets, "/run/secrets/"),
     };
     let mut mounts = Vec::new();
-    for (number, item) in items.iter().enumerate().take(super::values::MAX_ENTRIES) {
+    for (number, item) in list(at, value, MAX_MOUNTS, refusing).iter().enumerate() {
         let at = format!("{at}[{number}]");
         let read = match item {
             Value::String(_) => BTreeMap::from([("source", item)]),

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use super::mounts::{Declared, FileKind, files, tmpfs, volumes};
 use super::refusal::Refusing;
 use super::values::{
-    MAX_ENTRIES, bytes, is_name, is_nothing, known, text, texts, thousandths, whole, written, written_list,
-    written_map,
+    bytes, found, is_name, is_nothing, known, mapping, text, texts, thousandths, whole, written,
+    written_list, written_map,
 };
 use super::{CompiledService, DependencyCondition, StackRequest, TEST_NETWORK, keys};
 use crate::domain::digest::Digest;
@@ -118,6 +118,15 @@ pub(super) fn compile(
         out.insert("scale".into(), json!(replicas));
     }
     limits(&read, &deploy, request, &mut out);
+    if let Some(driver) = read.get("logging").and_then(|logging| logging.get("driver"))
+        && !driver.as_str().is_some_and(|driver| ["", "json-file", "local", "none"].contains(&driver))
+    {
+        let found = found(driver);
+        refusing.refuse(
+            place("logging.driver"),
+            format!("found {found}; it would send the log away from the stack, where the test's artifacts are read from: expected `json-file`, or no `logging`"),
+        );
+    }
     fixed(image, request, &mut out);
 
     let compiled = CompiledService {
@@ -174,16 +183,8 @@ fn limits(
 }
 
 fn environment(at: &str, value: &Value, refusing: &mut Refusing) -> BTreeMap<String, String> {
-    let Value::Object(map) = value else {
-        refusing.refuse(at, "expected a mapping");
-        return BTreeMap::new();
-    };
-    if map.len() > MAX_ENTRIES {
-        refusing.refuse(at, format!("it has {} entries, at most {MAX_ENTRIES} are read", map.len()));
-        return BTreeMap::new();
-    }
     let mut variables = BTreeMap::new();
-    for (name, value) in map {
+    for (name, value) in mapping(at, value, refusing) {
         let good = !name.is_empty()
             && name.len() <= 256
             && !name.contains(['=', '$', '\0'])
@@ -203,12 +204,8 @@ fn environment(at: &str, value: &Value, refusing: &mut Refusing) -> BTreeMap<Str
 }
 
 fn labels(at: &str, value: &Value, refusing: &mut Refusing) -> BTreeMap<String, String> {
-    let Value::Object(map) = value else {
-        refusing.refuse(at, "expected a mapping");
-        return BTreeMap::new();
-    };
     let mut labels = BTreeMap::new();
-    for (name, value) in map.iter().take(MAX_ENTRIES) {
+    for (name, value) in mapping(at, value, refusing) {
         let reserved = ["airlock.", "com.docker."].iter().any(|prefix| name.starts_with(prefix));
         if reserved && name != ONE_SHOT_LABEL {
             refusing
@@ -249,13 +246,10 @@ fn health_check(at: &str, value: &Value, refusing: &mut Refusing) -> (Value, boo
 }
 
 fn dependencies(at: &str, value: &Value, refusing: &mut Refusing) -> BTreeMap<String, DependencyCondition> {
-    let Value::Object(map) = value else {
-        refusing.refuse(at, "expected a mapping");
-        return BTreeMap::new();
-    };
     let mut dependencies = BTreeMap::new();
-    for (name, options) in map.iter().take(MAX_ENTRIES) {
-        let condition = match options.get("condition").and_then(Value::as_str) {
+    for (name, options) in mapping(at, value, refusing) {
+        let read = known(&format!("{at}.{name}"), options, keys::DEPENDENCY, refusing);
+        let condition = match read.get("condition").map(|condition| condition.as_str().unwrap_or_default()) {
             Some("service_started") | None => DependencyCondition::Started,
             Some("service_healthy") => DependencyCondition::Healthy,
             Some("service_completed_successfully") => DependencyCondition::CompletedSuccessfully,
@@ -282,8 +276,8 @@ fn networks(
     let mut names = Vec::new();
     let mut attached = Map::new();
     match value {
-        Some(Value::Object(map)) => {
-            for (name, options) in map.iter().take(MAX_ENTRIES) {
+        Some(value @ Value::Object(_)) => {
+            for (name, options) in mapping(&at, value, refusing) {
                 let read = known(&format!("{at}.{name}"), options, keys::ATTACHMENT, refusing);
                 let mut entry = Map::new();
                 if let Some(aliases) = read.get("aliases") {
@@ -351,9 +345,9 @@ fn replicas(
     let asked = read.get("scale").or_else(|| deploy.get("replicas")).copied();
     match asked.map(whole) {
         None => 1,
-        Some(Some(number)) if number <= MAX_REPLICAS => number,
+        Some(Some(number)) if (1..=MAX_REPLICAS).contains(&number) => number,
         Some(_) => {
-            refusing.refuse(format!("{at}.scale"), format!("expected at most {MAX_REPLICAS} containers"));
+            refusing.refuse(format!("{at}.scale"), format!("expected 1 to {MAX_REPLICAS} containers"));
             1
         }
     }

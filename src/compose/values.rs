@@ -47,11 +47,14 @@ pub(super) fn known<'a>(
         match keys.iter().find(|(known, _)| known == key).map(|(_, rule)| rule) {
             None => refusing.refuse(
                 format!("{at}.{key}"),
-                "Airlock does not know this key, so it cannot tell what it would reach; remove it",
+                format!(
+                    "found {}; Airlock does not know this key, so it cannot tell what it would reach: remove it",
+                    found(value)
+                ),
             ),
             Some(Rule::Refused(why)) => {
                 if !is_nothing(value) {
-                    refusing.refuse(format!("{at}.{key}"), *why);
+                    refusing.refuse(format!("{at}.{key}"), format!("found {}; {why}", found(value)));
                 }
             }
             Some(Rule::Kept | Rule::Rewritten) => {
@@ -64,26 +67,61 @@ pub(super) fn known<'a>(
     read
 }
 
-/// Returns the entries of a mapping, each with a name that is one.
+/// Shows what a file asked for, on one line.
+pub(super) fn found(value: &Value) -> String {
+    const MOST: usize = 80;
+    let text = value.to_string();
+    if text.chars().count() <= MOST {
+        return format!("`{text}`");
+    }
+    format!("`{}…`", text.chars().take(MOST).collect::<String>())
+}
+
+/// Returns a mapping that is one and has no more entries than are read; whatever is left out in silence
+/// would be a stack that its author did not write.
+pub(super) fn mapping<'a>(
+    at: &str,
+    value: &'a Value,
+    refusing: &mut Refusing,
+) -> Vec<(&'a String, &'a Value)> {
+    match value {
+        Value::Object(map) if map.len() > MAX_ENTRIES => {
+            refusing.refuse(at, format!("it has {} entries, at most {MAX_ENTRIES} are read", map.len()));
+            Vec::new()
+        }
+        Value::Object(map) => map.iter().collect(),
+        _ => {
+            refusing.refuse(at, "expected a mapping");
+            Vec::new()
+        }
+    }
+}
+
+/// Returns the items of a list that is one and has no more of them than `most`.
+pub(super) fn list<'a>(at: &str, value: &'a Value, most: usize, refusing: &mut Refusing) -> &'a [Value] {
+    match value {
+        Value::Array(items) if items.len() <= most => items,
+        Value::Array(items) => {
+            refusing.refuse(at, format!("it has {} entries, at most {most} are read", items.len()));
+            &[]
+        }
+        _ => {
+            refusing.refuse(at, "expected a list");
+            &[]
+        }
+    }
+}
+
+/// Returns the entries of a mapping, each with a name that is one. `x-` is no mark of an extension here:
+/// Compose takes `services.x-api` for a service.
 pub(super) fn entries<'a>(
     at: &str,
     value: Option<&'a Value>,
     refusing: &mut Refusing,
 ) -> Vec<(&'a str, &'a Value)> {
-    let map = match value {
-        None | Some(Value::Null) => return Vec::new(),
-        Some(Value::Object(map)) => map,
-        Some(_) => {
-            refusing.refuse(at, "expected a mapping");
-            return Vec::new();
-        }
-    };
-    if map.len() > MAX_ENTRIES {
-        refusing.refuse(at, format!("it has {} entries, at most {MAX_ENTRIES} are read", map.len()));
-        return Vec::new();
-    }
-    map.iter()
-        .filter(|(key, _)| !key.starts_with("x-"))
+    let Some(value) = value.filter(|value| !value.is_null()) else { return Vec::new() };
+    mapping(at, value, refusing)
+        .into_iter()
         .filter(|(key, _)| {
             let good = is_name(key);
             if !good {
@@ -127,11 +165,10 @@ pub(super) fn text(at: &str, value: &Value, refusing: &mut Refusing) -> Option<S
 /// Reads a list of texts; one text alone counts as a list of one.
 pub(super) fn texts(at: &str, value: &Value, refusing: &mut Refusing) -> Vec<String> {
     match value {
-        Value::Array(items) if items.len() > MAX_ENTRIES => {
-            refusing.refuse(at, format!("it has {} entries, at most {MAX_ENTRIES} are read", items.len()));
-            Vec::new()
-        }
-        Value::Array(items) => items.iter().filter_map(|item| text(at, item, refusing)).collect(),
+        Value::Array(_) => list(at, value, MAX_ENTRIES, refusing)
+            .iter()
+            .filter_map(|item| text(at, item, refusing))
+            .collect(),
         value => text(at, value, refusing).into_iter().collect(),
     }
 }
