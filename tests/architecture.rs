@@ -48,8 +48,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "executor",
         &[
-            "failure", "job_log", "domain", "settings", "engine", "registry", "gitlab", "keys", "tools",
-            "cancel", "delivery", "release", "hub",
+            "failure", "job_log", "domain", "compose", "settings", "engine", "registry", "gitlab", "keys",
+            "tools", "cancel", "delivery", "release", "hub",
         ],
     ),
     // Composition.
