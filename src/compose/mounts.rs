@@ -95,7 +95,11 @@ pub(super) fn volumes(
 
 fn volume(at: &str, item: &Value, declared: &Declared<'_>, refusing: &mut Refusing) -> Option<Value> {
     let read = known(at, item, keys::MOUNT, refusing);
-    let target = text(at, read.get("target")?, refusing)?;
+    let Some(target) = read.get("target") else {
+        refusing.refuse(at, "it has no `target`");
+        return None;
+    };
+    let target = text(at, target, refusing)?;
     if !is_mount_point(&target) {
         refusing.refuse(
             at,
@@ -136,7 +140,11 @@ fn volume(at: &str, item: &Value, declared: &Declared<'_>, refusing: &mut Refusi
             Some(mount)
         }
         Some("bind") => {
-            let path = tree_path(at, &source?, declared.request, refusing)?;
+            let Some(source) = source else {
+                refusing.refuse(at, "a bind has no `source`");
+                return None;
+            };
+            let path = tree_path(at, &source, declared.request, refusing)?;
             if !read_only {
                 refusing.refuse(at, "a file of the hub's commit can only be mounted read-only: add `:ro` or `read_only: true`");
                 return None;
@@ -233,9 +241,11 @@ pub(super) fn files(
             Value::String(_) => BTreeMap::from([("source", item)]),
             item => known(&at, item, keys::FILE_USE, refusing),
         };
-        let Some(source) = read.get("source").and_then(|source| text(&at, source, refusing)) else {
+        let Some(source) = read.get("source") else {
+            refusing.refuse(&at, "it has no `source`");
             continue;
         };
+        let Some(source) = text(&at, source, refusing) else { continue };
         let target = match read.get("target").and_then(|target| text(&at, target, refusing)) {
             Some(target) if target.starts_with('/') => target,
             Some(target) => format!("{default}{target}"),

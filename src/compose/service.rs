@@ -285,10 +285,13 @@ fn networks(
                     if let Some(bad) = aliases.iter().find(|alias| !is_name(alias)) {
                         refusing.refuse(format!("{at}.{name}.aliases"), format!("`{bad}` is no name"));
                     }
-                    // What another service is called on the test's network stays its own.
-                    if let Some(taken) =
-                        aliases.iter().find(|alias| *alias != service && request.images.contains_key(*alias))
-                    {
+                    // What another service is called on the test's network stays its own; the engine's
+                    // name server knows no difference between cases.
+                    let taken = |alias: &&String| {
+                        let mut others = request.images.keys().filter(|name| *name != service);
+                        others.any(|name| name.eq_ignore_ascii_case(alias))
+                    };
+                    if let Some(taken) = aliases.iter().find(taken) {
                         refusing.refuse(
                             format!("{at}.{name}.aliases"),
                             format!("`{taken}` is the name of another service"),
