@@ -53,6 +53,11 @@ pub(super) fn compile(
     }
     for key in ["domainname", "hostname", "stop_grace_period", "stop_signal", "user", "working_dir"] {
         if let Some(value) = read.get(key).and_then(|value| text(&place(key), value, refusing)) {
+            // A host's name can be looked up like a service's: it must not be another's.
+            let taken = |other: &String| other != name && other.eq_ignore_ascii_case(&value);
+            if key == "hostname" && request.images.keys().any(taken) {
+                refusing.refuse(place(key), format!("`{value}` is the name of another service"));
+            }
             out.insert(key.into(), written(&value));
         }
     }
