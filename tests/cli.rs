@@ -31,7 +31,7 @@ fn told(output: &Output) -> String {
 #[test]
 fn every_verb_has_a_help_text() {
     let directory = tempfile::tempdir().expect("a directory");
-    let verbs: [&[&str]; 11] = [
+    let verbs: [&[&str]; 16] = [
         &[],
         &["executor"],
         &["executor", "config"],
@@ -40,6 +40,11 @@ fn every_verb_has_a_help_text() {
         &["executor", "cleanup"],
         &["try"],
         &["verify"],
+        &["release"],
+        &["release", "list"],
+        &["release", "show"],
+        &["release", "diff"],
+        &["promote"],
         &["key"],
         &["key", "generate"],
         &["host"],
@@ -66,8 +71,9 @@ fn the_help_lists_every_verb() {
         let words = commands.lines().filter_map(|line| entry(line)?.split(' ').next().map(str::to_owned));
         words.filter(|word| word != "help").collect()
     };
-    assert_eq!(listed(&[]), ["executor", "try", "verify", "key", "host"]);
+    assert_eq!(listed(&[]), ["executor", "try", "verify", "release", "promote", "key", "host"]);
     assert_eq!(listed(&["executor"]), ["config", "prepare", "run", "cleanup"]);
+    assert_eq!(listed(&["release"]), ["list", "show", "diff"]);
     assert_eq!(listed(&["key"]), ["generate"]);
     assert_eq!(listed(&["host"]), ["sweep"]);
 }

@@ -98,7 +98,9 @@ fn the_host_settings_and_the_trust_policy_are_taken_by_the_product_and_agree() {
 
     // The policy names keys; they are made as the README says, under the names that it gives.
     let directory = tempfile::tempdir().expect("a directory");
-    for url in [&settings.keys.image, &settings.keys.attestation] {
+    let release = "file:/etc/airlock/release-2026.key".to_owned();
+    assert!(read("host.toml").contains(&release), "the template shows the key of a hub's host");
+    for url in [&settings.keys.image, &settings.keys.attestation, &release] {
         let name =
             url.strip_prefix("file:/etc/airlock/").and_then(|name| name.strip_suffix(".key")).expect("a key");
         let made = generate(&directory.path().join(name));

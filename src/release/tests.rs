@@ -387,6 +387,22 @@ async fn after_a_death_at_any_write_candidate_names_the_old_or_the_new_release_a
 }
 
 #[tokio::test]
+async fn two_promotions_of_one_host_wait_for_each_other() {
+    let bench = Bench::new();
+    let image = bench.staged("a").await;
+    let input = bench.input(&image, 0).await;
+    let turn =
+        crate::delivery::lock::DeliveryLock::of_promotion(bench.directory.path(), "acme").await.unwrap();
+    let mut promoting = std::pin::pin!(bench.promote(input));
+    let waited = tokio::time::timeout(std::time::Duration::from_millis(300), &mut promoting).await;
+    assert!(waited.is_err(), "it did not wait for its turn");
+    assert_eq!(bench.named(&repository(), &candidate_tag()).await, None);
+    drop(turn);
+    promoting.await.unwrap();
+    assert_eq!(bench.named(&repository(), &candidate_tag()).await.as_ref(), Some(image.digest()));
+}
+
+#[tokio::test]
 async fn a_run_that_began_from_another_candidate_is_refused_as_a_fork() {
     let bench = Bench::new();
     let (a, b, c) = (bench.staged("a").await, bench.staged("b").await, bench.staged("c").await);
