@@ -50,7 +50,11 @@ async fn skopeo_reads_what_is_written() {
     put(&store, "acme/billing/api", b"{}").await;
 
     let source = format!("oci:{}/acme/billing:staged", directory.path().display());
-    let output = Command::new("skopeo").args(["inspect", &source]).output().expect("skopeo is installed");
+    let skopeo = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/bin/skopeo");
+    let output = Command::new(skopeo)
+        .args(["inspect", &source])
+        .output()
+        .expect("skopeo is there: run scripts/bootstrap");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let seen: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(seen["Digest"], about.as_str());
