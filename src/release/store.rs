@@ -189,6 +189,8 @@ async fn find(
         .map_err(store_failure("read the release"))?
         .ok_or_else(|| broken("its document is absent".into()))?;
     let release = Release::parse(&document).map_err(|e| broken(e.to_string()))?;
+    // A genuine document in another's place is none of this place: the signature covers only its bytes.
+    check_place(&release, repository, reference).map_err(broken)?;
     Ok(Some(VerifiedRelease {
         repository: repository.clone(),
         manifest,
@@ -205,5 +207,29 @@ impl VerifiedRelease {
         let digest = Digest::of(&bytes);
         let manifest = StoredManifest { media_type: OCI_MANIFEST.to_owned(), digest, bytes };
         Self { repository, manifest, release, key: "release-2026".into() }
+    }
+}
+
+/// Checks that a document stands where it says: in its platform's repository, under its own version.
+fn check_place(
+    release: &Release,
+    repository: &Repository,
+    reference: &ManifestReference,
+) -> Result<(), String> {
+    let own = format!("{}/release", release.platform);
+    let path = repository.as_str();
+    if path != own && !path.ends_with(&format!("/{own}")) {
+        return Err(format!(
+            "it is a release of the platform `{}`, not of the one that this repository is for",
+            release.platform
+        ));
+    }
+    match reference {
+        ManifestReference::Tag(tag)
+            if tag.as_str().parse::<Channel>().is_err() && tag.as_str() != release.version =>
+        {
+            Err(format!("it is the release `{}`, under the tag `{tag}`", release.version))
+        }
+        _ => Ok(()),
     }
 }

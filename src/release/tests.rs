@@ -480,6 +480,41 @@ async fn an_older_release_becomes_the_candidate_again_by_the_same_verb() {
 }
 
 #[tokio::test]
+async fn a_genuine_release_in_anothers_place_is_refused() {
+    let bench = Bench::new();
+    let (a, b) = (bench.staged("a").await, bench.staged("b").await);
+    bench.promote(bench.input(&a, 0).await).await.unwrap();
+    bench.promote(bench.input(&b, 1).await).await.unwrap();
+    let releases: Repository = "acme/release".parse().unwrap();
+    let second: Tag = "2.3.0-r2".parse().unwrap();
+    let present =
+        bench.store.manifest(&releases, &ManifestReference::Tag(second.clone())).await.unwrap().unwrap();
+
+    // Copied whole into another platform's repository: document, manifest, signature.
+    let copied = bench.directory.path().join("store");
+    std::fs::create_dir_all(copied.join("other")).unwrap();
+    let status = std::process::Command::new("cp")
+        .arg("-a")
+        .arg(copied.join("acme/release"))
+        .arg(copied.join("other/release"))
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let other_platform = candidate(&bench.store, &bench.policy, None, "other", NOW).await.unwrap_err();
+
+    // Another genuine version under a version's tag.
+    let first: Tag = "2.3.0-r1".parse().unwrap();
+    bench.store.put_manifest(&releases, &present.media_type, present.bytes, Some(&first)).await.unwrap();
+    let read = |tag: Tag| {
+        let (store, policy, releases) = (&bench.store, &bench.policy, releases.clone());
+        async move { super::store::read(store, policy, &releases, &ManifestReference::Tag(tag), NOW).await }
+    };
+    let other_version = read(first).await.unwrap_err();
+    read(second).await.unwrap();
+    insta::assert_snapshot!([other_platform, other_version].map(|failure| told(&failure)).join("\n\n"));
+}
+
+#[tokio::test]
 async fn only_a_release_key_makes_a_release() {
     let bench = Bench::new();
     let image = bench.staged("a").await;
