@@ -88,6 +88,12 @@ fn say(text: impl AsRef<str>) {
     let _ = writeln!(std::io::stdout(), "{}", text.as_ref());
 }
 
+/// Writes a document as people and programs read it.
+fn as_json(document: &impl serde::Serialize) -> Outcome<String> {
+    serde_json::to_string_pretty(document)
+        .map_err(|e| Failure::internal("the report cannot be written as JSON").because(e))
+}
+
 /// Reads a small file whole.
 fn read_small(path: &Path, what: &str) -> Outcome<String> {
     use std::io::Read;

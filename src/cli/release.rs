@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use super::releases::{Opened, Source, reference};
 use crate::domain::release::Release;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::job_log::printable;
 use crate::registry::ManifestReference;
 use crate::release::diff::{ReleaseDiff, diff};
@@ -131,7 +131,7 @@ async fn list(arguments: &ListArguments) -> Outcome<()> {
         });
     }
     if arguments.json {
-        super::say(json(&listed)?);
+        super::say(super::as_json(&listed)?);
     } else if listed.is_empty() {
         super::say(format!("no release of `{}` in `{}`", printable(&arguments.platform), store.place()));
     } else {
@@ -157,7 +157,7 @@ async fn show(arguments: &ShowArguments) -> Outcome<()> {
             "digest": release.digest(), "repository": release.repository(), "signedBy": release.key(),
             "release": release.release(),
         });
-        super::say(json(&document)?);
+        super::say(super::as_json(&document)?);
     } else {
         super::say(shown(&release));
     }
@@ -225,7 +225,7 @@ async fn compare(arguments: &DiffArguments) -> Outcome<()> {
     let from = verified(&opened, &arguments.platform, &arguments.from).await?;
     let to = verified(&opened, &arguments.platform, &arguments.to).await?;
     let found = diff(opened.store.as_ref(), opened.prefix.as_ref(), &from, &to).await?;
-    super::say(if arguments.json { json(&found)? } else { differences(&found) });
+    super::say(if arguments.json { super::as_json(&found)? } else { differences(&found) });
     Ok(())
 }
 
@@ -268,9 +268,4 @@ fn differences(found: &ReleaseDiff) -> String {
     }
     rows.extend(found.unchanged.iter().map(|name| format!("unchanged   {name}")));
     rows.iter().map(|row| printable(row)).collect::<Vec<_>>().join("\n")
-}
-
-fn json(document: &impl Serialize) -> Outcome<String> {
-    serde_json::to_string_pretty(document)
-        .map_err(|e| Failure::internal("the answer cannot be written as JSON").because(e))
 }

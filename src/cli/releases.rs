@@ -10,7 +10,6 @@ use crate::domain::image::{RegistryHost, Repository};
 use crate::domain::trust::TrustPolicy;
 use crate::failure::{Failure, Outcome};
 use crate::registry::{ImageStore, ManifestReference};
-use crate::settings::StorePlace;
 
 /// Where releases are, and by which policy they are judged.
 #[derive(Args)]
@@ -52,13 +51,8 @@ impl Source {
         let trust = |other: PathBuf| self.trust.clone().unwrap_or(other);
         let default_trust = || PathBuf::from("/etc/airlock/trust.toml");
         if let Some(directory) = &self.layout {
-            if !directory.is_dir() {
-                return Err(Failure::usage(format!("cannot read the layout `{}`", directory.display()))
-                    .because("there is no such directory")
-                    .hint("give the directory that `[store] layout` or `airlock try --layout` names"));
-            }
             return Ok(Opened {
-                store: stores::open_store(&StorePlace::Layout(directory.clone()), &|_| ())?,
+                store: stores::open_layout(directory.clone())?,
                 policy: stores::read_policy(&trust(default_trust()))?,
                 prefix: self.prefix.clone(),
                 state_dir: state_dir()?,

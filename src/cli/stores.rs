@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use crate::delivery::sign;
 use crate::domain::image::RegistryHost;
 use crate::domain::trust::TrustPolicy;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::keys::{self, Signer};
 use crate::registry::ImageStore;
 use crate::registry::layout::LayoutDirectory;
@@ -26,6 +26,16 @@ pub fn open_store(place: &StorePlace, mask: Mask<'_>) -> Outcome<Arc<dyn ImageSt
             open_registry(host, ca.clone(), auth_file.clone(), mask)
         }
     }
+}
+
+/// Opens a directory of layouts that a person named; one that is not there is a slip, not an empty store.
+pub fn open_layout(directory: PathBuf) -> Outcome<Arc<dyn ImageStore>> {
+    if !directory.is_dir() {
+        return Err(Failure::usage(format!("cannot read the layout `{}`", directory.display()))
+            .because("there is no such directory")
+            .hint("give the directory that `[store] layout` or `airlock try --layout` names"));
+    }
+    open_store(&StorePlace::Layout(directory), &|_| ())
 }
 
 /// Opens a remote registry.

@@ -17,7 +17,7 @@ use crate::domain::commit::ObjectId;
 use crate::domain::hub::HUB_MANIFEST;
 use crate::domain::image::PinnedImage;
 use crate::domain::job::{JobFacts, PublishRule};
-use crate::engine::Engine;
+use crate::engine::{Engine, ResolvedImage};
 use crate::executor::job_record::{JobDirectory, JobKey};
 use crate::executor::staging::{self, StagingJob};
 use crate::executor::test_job::TestJob;
@@ -169,20 +169,10 @@ async fn in_directory(
     };
 
     let engine = Engine::connect(&settings.engine_socket).await?;
-    let place = &settings.store.place;
-    let (resolved, helper) = cancel
-        .or("cannot have the images", async {
-            let helper = &settings.helper.image;
-            let image = prepare::resolve(&engine, &image, host_credentials(place, &image)?, log).await?;
-            Ok((image, prepare::resolve(&engine, helper, host_credentials(place, helper)?, log).await?))
-        })
-        .await?;
+    let (resolved, helper) = images(&engine, settings, &image, log, cancel).await?;
     let mask = |secret: &str| log.mask(secret);
-    let store = stores::open_store(place, &mask)?;
-    let keys = match &arguments.settings {
-        Some(_) => local_keys::of_settings(settings, &mask)?,
-        None => local_keys::throw_away(arguments.keys.as_deref(), settings)?,
-    };
+    let store = stores::open_store(&settings.store.place, &mask)?;
+    let keys = keys(arguments, settings, &mask)?;
     let labels = containers::labels(key, &facts, started.unix_timestamp());
     let job = StagingJob {
         test: TestJob {
@@ -239,6 +229,35 @@ async fn facts(
         runner_uuid: String::new(),
         timeout_s: 7200,
     })
+}
+
+/// The image of the test and the helper's, as the engine has them.
+async fn images(
+    engine: &Engine,
+    settings: &Settings,
+    image: &PinnedImage,
+    log: &JobLog,
+    cancel: &Cancel,
+) -> Outcome<(ResolvedImage, ResolvedImage)> {
+    let (place, helper) = (&settings.store.place, &settings.helper.image);
+    cancel
+        .or("cannot have the images", async {
+            let image = prepare::resolve(engine, image, host_credentials(place, image)?, log).await?;
+            Ok((image, prepare::resolve(engine, helper, host_credentials(place, helper)?, log).await?))
+        })
+        .await
+}
+
+/// The host's own keys where its settings are named, throw-away ones else.
+fn keys(
+    arguments: &TryArguments,
+    settings: &Settings,
+    mask: stores::Mask<'_>,
+) -> Outcome<local_keys::TryKeys> {
+    match &arguments.settings {
+        Some(_) => local_keys::of_settings(settings, mask),
+        None => local_keys::throw_away(arguments.keys.as_deref(), settings),
+    }
 }
 
 /// Most uncommitted paths that are named.

@@ -62,7 +62,7 @@ pub fn run(arguments: VerifyArguments) -> Outcome<()> {
     let (asked, json) = (arguments.reference.clone(), arguments.json);
     let outcome = judge(arguments);
     if let (Err(failure), true) = (&outcome, json) {
-        super::say(as_json(&RefusalReport::new(&asked, failure))?);
+        super::say(super::as_json(&RefusalReport::new(&asked, failure))?);
     }
     outcome
 }
@@ -109,11 +109,6 @@ impl<'a> RefusalReport<'a> {
     }
 }
 
-fn as_json(document: &impl Serialize) -> Outcome<String> {
-    serde_json::to_string_pretty(document)
-        .map_err(|e| Failure::internal("the report cannot be written as JSON").because(e))
-}
-
 fn judge(arguments: VerifyArguments) -> Outcome<()> {
     let policy = stores::read_policy(&arguments.trust)?;
     let reference = ParsedReference::parse(&arguments.reference, arguments.layout.is_some())?;
@@ -122,14 +117,7 @@ fn judge(arguments: VerifyArguments) -> Outcome<()> {
         ManifestReference::Digest(_) => Channel::Staged,
     });
     let store = match (arguments.layout, &reference.host) {
-        (Some(directory), _) => {
-            if !directory.is_dir() {
-                return Err(Failure::usage(format!("cannot read the layout `{}`", directory.display()))
-                    .because("there is no such directory")
-                    .hint("give the directory that `[store] layout` or `airlock try --layout` names"));
-            }
-            stores::open_store(&crate::settings::StorePlace::Layout(directory), &|_| ())?
-        }
+        (Some(directory), _) => stores::open_layout(directory)?,
         (None, Some(host)) => stores::open_registry(host, arguments.ca, arguments.auth_file, &|_| ())?,
         (None, None) => return Err(not_a_reference(&arguments.reference, &"it names no registry")),
     };
@@ -144,7 +132,7 @@ fn judge(arguments: VerifyArguments) -> Outcome<()> {
         now,
     ))?;
     if arguments.json {
-        super::say(as_json(&image.report())?);
+        super::say(super::as_json(&image.report())?);
     } else {
         super::say(image.report().to_string());
     }

@@ -12,11 +12,10 @@ use super::values::{
 };
 use super::{CompiledService, DependencyCondition, StackRequest, TEST_NETWORK, keys};
 use crate::domain::digest::Digest;
+use crate::domain::sandbox::SILENT_RESOLVER;
 
 /// Capabilities that usual images need to start as root and become somebody else; all others are dropped.
 pub const CAPABILITIES: [&str; 6] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"];
-/// A name server that cannot answer (RFC 5737).
-const SILENT_RESOLVER: &str = "192.0.2.1";
 /// Most containers of one service.
 const MAX_REPLICAS: u64 = 16;
 /// Most bytes of shared memory.

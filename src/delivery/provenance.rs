@@ -10,9 +10,7 @@ use crate::delivery::{Confirmation, Delivery};
 use crate::domain::evidence::provenance::{
     CheckResult, Commit, Hermetic, HermeticCheck, LOCAL_BUILDER_ID, Origin, Project, Provenance, Resource,
 };
-use crate::domain::evidence::test_result::{
-    AssertedCounts, PassedTestResult, TestOutcome, TestResult, TestStage,
-};
+use crate::domain::evidence::test_result::{PassedTestResult, TestOutcome, TestResult, TestStage};
 use crate::domain::hermetic::CheckOutcome;
 use crate::engine::EngineFacts;
 use crate::failure::{Failure, Outcome};
@@ -60,7 +58,7 @@ pub fn provenance(
             Confirmation::Local => LOCAL_BUILDER_ID.to_owned(),
         },
         invocation_id: match confirmation {
-            Confirmation::GitLab(_) => job_url(delivery),
+            Confirmation::GitLab(_) => delivery.facts.job_url(),
             Confirmation::Local => format!("urn:airlock:try:{}", delivery.key),
         },
         started_on: delivery.started,
@@ -72,12 +70,6 @@ pub fn provenance(
             media_type: Some("application/vnd.oci.image.config.v1+json".to_owned()),
         }],
     }
-}
-
-/// Returns the job's page in GitLab.
-fn job_url(delivery: &Delivery<'_>) -> String {
-    let project = delivery.facts.repository_url.as_str().trim_end_matches(".git");
-    format!("{project}/-/jobs/{}", delivery.facts.job_id)
 }
 
 fn hermetic(delivery: &Delivery<'_>) -> Hermetic {
@@ -100,7 +92,6 @@ fn hermetic(delivery: &Delivery<'_>) -> Hermetic {
 /// Returns the test result of the lines that Airlock itself ran; it exists only when they passed.
 pub fn test_result(delivery: &Delivery<'_>, confirmation: &Confirmation<'_>) -> Outcome<PassedTestResult> {
     let commit = delivery.tree.commit();
-    let counts = delivery.test_report.totals();
     let configuration = vec![
         Resource {
             name: Some("commit".to_owned()),
@@ -121,19 +112,14 @@ pub fn test_result(delivery: &Delivery<'_>, confirmation: &Confirmation<'_>) -> 
         outcome: TestOutcome::Passed,
         configuration,
         url: match confirmation {
-            Confirmation::GitLab(_) => Some(job_url(delivery)),
+            Confirmation::GitLab(_) => Some(delivery.facts.job_url()),
             Confirmation::Local => None,
         },
         passed_tests: Vec::new(),
         failed_tests: Vec::new(),
         script: delivery.rule.script.clone(),
         exit_status: 0,
-        counts: (counts.tests > 0).then(|| AssertedCounts {
-            passed: counts.tests.saturating_sub(counts.failures + counts.errors + counts.skipped),
-            failed: counts.failures,
-            errored: counts.errors,
-            skipped: counts.skipped,
-        }),
+        counts: delivery.test_report.asserted(),
     };
     PassedTestResult::new(result)
         .map_err(|error| Failure::internal("a test that did not pass reached the delivery").because(error))

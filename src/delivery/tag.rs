@@ -105,7 +105,7 @@ pub async fn follow_release(
     image: &VerifiedImage,
     channel: Channel,
 ) -> Outcome<ChannelMove> {
-    let tag: Tag = channel.as_str().parse().expect("a channel's word is a tag");
+    let tag = channel.tag();
     let present = store.manifest(image.repository(), &ManifestReference::Tag(tag.clone())).await?;
     if present.is_some_and(|present| present.digest == *image.digest()) {
         return Ok(ChannelMove::Already);
@@ -146,7 +146,7 @@ pub async fn put_staged(
     policy: &TrustPolicy,
     now: OffsetDateTime,
 ) -> Outcome<ChannelMove> {
-    let tag: Tag = "staged".parse().expect("`staged` is a tag");
+    let tag = Channel::Staged.tag();
     let repository = image.repository();
     if let Some(present) = store.manifest(repository, &ManifestReference::Tag(tag.clone())).await? {
         if present.digest == *image.digest() {

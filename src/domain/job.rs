@@ -32,6 +32,14 @@ pub struct JobFacts {
     pub timeout_s: u64,
 }
 
+impl JobFacts {
+    /// Returns the URL of the job's page in GitLab.
+    pub fn job_url(&self) -> String {
+        let project = self.repository_url.as_str().trim_end_matches(".git");
+        format!("{project}/-/jobs/{}", self.job_id)
+    }
+}
+
 /// One rule of the host settings: what may publish which repositories.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublishRule {

@@ -4,6 +4,7 @@
 //! can only make a green job red, never a red one green. No document type is read, no entity expanded.
 
 use super::digest::Digest;
+use super::evidence::test_result::AssertedCounts;
 use crate::failure::{CLI_REFUSED, EXIT_TESTS_FAILED, Failure, FailureKind};
 
 mod junit;
@@ -100,6 +101,17 @@ impl TestReport {
     /// Returns the sum over all reports.
     pub fn totals(&self) -> TestCounts {
         self.files.iter().fold(TestCounts::default(), |sum, file| sum.plus(file.counts))
+    }
+
+    /// Returns the counts as a test result carries them; `None` where no test was counted.
+    pub fn asserted(&self) -> Option<AssertedCounts> {
+        let counts = self.totals();
+        (counts.tests > 0).then(|| AssertedCounts {
+            passed: counts.tests.saturating_sub(counts.failures + counts.errors + counts.skipped),
+            failed: counts.failures,
+            errored: counts.errors,
+            skipped: counts.skipped,
+        })
     }
 
     /// Returns whether any report tells of a failure or an error.

@@ -18,7 +18,7 @@ pub use refusal::{Refusal, RefusalKind};
 pub use verdict::{AcceptedEvidence, AcceptedSignature, Verdict};
 
 use super::digest::Digest;
-use super::image::Repository;
+use super::image::{Repository, Tag};
 
 /// A promotion target that an image is judged for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -42,6 +42,11 @@ impl Channel {
             Self::Candidate => "candidate",
             Self::Latest => "latest",
         }
+    }
+
+    /// Returns the channel's tag.
+    pub fn tag(self) -> Tag {
+        self.as_str().parse().expect("a channel's word is a tag")
     }
 }
 

@@ -4,30 +4,25 @@
 //! `airlock executor run` and `airlock try` both come here. Everything that is tested comes from Airlock's own
 //! fetch of the hub's commit; the stack goes down whatever happened.
 
+mod feedback;
+mod kept_records;
+mod promotion;
+mod request;
+
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use time::OffsetDateTime;
 use url::Url;
 
-use crate::compose::{CompiledStack, ServiceLimits, StackRequest, TreePath, compile};
+use crate::compose::{CompiledStack, compile};
 use crate::delivery::Confirmation;
 use crate::delivery::commit::CommitTree;
 use crate::delivery::heartbeat::beating;
 use crate::domain::closed_world::ClosedWorld;
-use crate::domain::commit::EntryMode;
 use crate::domain::component::version::Version;
 use crate::domain::digest::Digest;
-use crate::domain::evidence::provenance::{LOCAL_BUILDER_ID, Resource};
-use crate::domain::evidence::test_result::{
-    AssertedCounts, PassedTestResult, TestOutcome, TestResult, TestStage,
-};
-use crate::domain::hub::{
-    HUB_MANIFEST, HubInputs, HubManifest, HubRule, HubVariable, IntegrationVerdict, MAX_MANIFEST_BYTES,
-};
+use crate::domain::hub::{HUB_MANIFEST, HubInputs, HubManifest, HubRule, HubVariable, MAX_MANIFEST_BYTES};
 use crate::domain::image::{NamePattern, Repository};
-use crate::domain::job::JobFacts;
-use crate::domain::release::ReleaseHub;
 use crate::domain::sandbox::{SandboxNetwork, SeccompProfile};
 use crate::domain::test_report::TestReport;
 use crate::domain::trust::TrustPolicy;
@@ -35,20 +30,21 @@ use crate::executor::containers::{self, user};
 use crate::executor::reports;
 use crate::executor::test_job::{self, KeepContainer, TestJob, TestWords};
 use crate::failure::{Failure, FailureKind, Outcome};
-use crate::gitlab::status::{StatusPlace, report};
+use crate::hub::compose_config;
 use crate::hub::snapshot::{
     EngineParts, LoadedSnapshot, Patience, Projects, Snapshot, SnapshotParts, into_engine, refuse_sidecars,
     take,
 };
-use crate::hub::stack::{ClosedStack, STACK_LABEL, Stack, StackParts, down, test_network};
-use crate::hub::{compose_config, records};
-use crate::job_log::JobLog;
+use crate::hub::stack::{ClosedStack, STACK_LABEL, Stack, StackParts, down};
 use crate::keys::Signer;
 use crate::registry::ImageStore;
-use crate::release::compose::ReleaseInput;
-use crate::release::promote::{Promoted, PromotionParts, StillTheJob, promote};
+use crate::release::promote::Promoted;
 use crate::release::store::candidate;
 use crate::tools::compose::Compose;
+use feedback::feedback;
+use kept_records::keep_records;
+use promotion::promote_green;
+use request::request;
 
 /// Where the records of a run are in GitLab's workspace.
 pub const RECORDS: &str = ".airlock/hub";
@@ -100,12 +96,7 @@ pub async fn run(
     let inputs = HubInputs::from_variables(job.variables, facts.user_id, job.rule, &hub.manifest)?;
     refuse_sidecars(&hub.manifest, &settings.images, job.store, job.prefix)?;
     let mut times = Vec::new();
-    let mut clock = Instant::now();
-    let mut lap = |name: &'static str, times: &mut Vec<(&'static str, Duration)>| {
-        times.push((name, clock.elapsed()));
-        clock = Instant::now();
-    };
-
+    let begun = Instant::now();
     let now = OffsetDateTime::now_utc();
     let reading = candidate(job.store, job.policy, job.prefix, &hub.manifest.platform, now);
     let what = "cannot read the present candidate";
@@ -120,15 +111,15 @@ pub async fn run(
         patience: Patience::default(),
     };
     let snapshot = take(parts, &hub.manifest, inputs, log, cancel).await?;
-    lap("snapshot", &mut times);
+    times.push(("snapshot", begun.elapsed()));
 
     // From here on there are components that wait for a word, green or red.
     let tested = test(job, tree, &hub, snapshot.clone(), keep_container, &mut times).await;
     let outcome = match tested {
         Ok((loaded, green)) => {
-            let mut clock = Instant::now();
+            let begun = Instant::now();
             let promoted = promote_green(job, tree, &hub, &loaded.snapshot, &green).await;
-            times.push(("promote", std::mem::replace(&mut clock, Instant::now()).elapsed()));
+            times.push(("promote", begun.elapsed()));
             promoted.map(|promoted| (loaded, green, promoted))
         }
         Err(failure) => Err(failure),
@@ -235,51 +226,6 @@ async fn test(
     Ok((loaded, green))
 }
 
-/// Describes the stack to the compiler; the tree is put where read-only binds find it.
-fn request(
-    job: &HubJob<'_>,
-    tree: &CommitTree,
-    loaded: &LoadedSnapshot,
-    project: String,
-    labels: &crate::engine::Labels,
-) -> Outcome<StackRequest> {
-    let work_dir = job.test.work_dir;
-    let failed = |error: std::io::Error| {
-        Failure::system(format!("cannot write into `{}`", work_dir.display())).because(error)
-    };
-    let tree_on_host = work_dir.join("hub-tree");
-    tree.write_directory(&tree_on_host)?;
-    let seccomp_on_host = work_dir.join("seccomp.json");
-    std::fs::write(&seccomp_on_host, SeccompProfile::shipped().as_json()).map_err(failed)?;
-    let mut paths = std::collections::BTreeMap::new();
-    for (path, mode) in tree.paths() {
-        for (slash, _) in path.match_indices('/') {
-            paths.insert(path[..slash].to_owned(), TreePath::Directory);
-        }
-        let kind = match mode {
-            EntryMode::Symlink => TreePath::Link,
-            EntryMode::Directory => TreePath::Directory,
-            EntryMode::File | EntryMode::Executable => TreePath::File,
-        };
-        paths.insert(path.to_owned(), kind);
-    }
-    let limits = &job.test.settings.sandbox;
-    Ok(StackRequest {
-        project,
-        images: loaded.images.clone(),
-        tree: paths,
-        tree_on_host,
-        seccomp_on_host,
-        labels: labels.clone(),
-        limits: ServiceLimits {
-            memory_bytes: limits.memory_mib * MIB,
-            cpu_millis: u64::from(limits.cpus) * 1000,
-            pids: limits.pids,
-            tmp_bytes: limits.tmp_mib * MIB,
-        },
-    })
-}
-
 async fn on_the_stack(
     job: &HubJob<'_>,
     tree: &CommitTree,
@@ -300,7 +246,7 @@ async fn on_the_stack(
         Err(failure) => return (Err(failure), Some(closed_world)),
     };
     drop(section);
-    let tested = tests(job, tree, &stack, compiled, keep_container).await;
+    let tested = tests(job, tree, &stack, keep_container).await;
     let green =
         tested.map(|report| Green { compiled: compiled.clone(), closed_world: closed_world.clone(), report });
     (green, Some(closed_world))
@@ -310,13 +256,12 @@ async fn tests(
     job: &HubJob<'_>,
     tree: &CommitTree,
     stack: &Stack<'_>,
-    compiled: &CompiledStack,
     keep_container: KeepContainer<'_>,
 ) -> Outcome<TestReport> {
     let TestJob { log, cancel, .. } = job.test;
     let container = {
         let _section = log.section("sandbox", "Sandbox of the tests, on the stack's closed network");
-        let network = SandboxNetwork::Only(test_network(compiled));
+        let network = SandboxNetwork::Only(stack.test_network());
         let starting = beating(log, "starting", test_job::start(&job.test, tree, network, keep_container));
         cancel.or("cannot start the sandbox", starting).await?
     };
@@ -349,224 +294,4 @@ async fn tests(
     let report = collected?;
     reports::refuse_failures(&report)?;
     Ok(report)
-}
-
-/// Leaves logs, health, the compiled file and the closed-world report where artifacts are taken from.
-async fn keep_records(
-    job: &HubJob<'_>,
-    compiled: &CompiledStack,
-    closed_world: Option<&ClosedWorld>,
-) -> Outcome<()> {
-    let files = records::collect(job.test.engine, compiled, closed_world).await?;
-    match job.test.workspace {
-        Some(_) => {
-            let files: Vec<_> =
-                files.into_iter().map(|(path, bytes)| (format!("{RECORDS}/{path}"), bytes)).collect();
-            reports::copy_back(&job.test, &files).await?;
-            job.test.log.line(format!("records {} files in `{RECORDS}/` of the workspace", files.len()));
-        }
-        None => {
-            let directory = job.test.settings.state_dir.join("hub");
-            write_records(&directory, &files).map_err(|error| {
-                Failure::system(format!("cannot write the records into `{}`", directory.display()))
-                    .because(error)
-            })?;
-            job.test.log.line(format!("records {} files in {}", files.len(), directory.display()));
-        }
-    }
-    Ok(())
-}
-
-fn write_records(directory: &std::path::Path, files: &[records::Record]) -> std::io::Result<()> {
-    // Those of an earlier try would be taken for this one's.
-    if directory.exists() {
-        std::fs::remove_dir_all(directory)?;
-    }
-    for (path, bytes) in files {
-        let at = directory.join(path);
-        if let Some(parent) = at.parent() {
-            std::fs::create_dir_all(parent)?;
-        }
-        std::fs::write(at, bytes)?;
-    }
-    Ok(())
-}
-
-/// Asks GitLab whether the job still runs; a local try has nobody to ask.
-struct Confirming<'a> {
-    confirmation: &'a Confirmation<'a>,
-    facts: &'a JobFacts,
-    log: &'a JobLog,
-}
-
-#[async_trait]
-impl StillTheJob for Confirming<'_> {
-    async fn confirm(&self) -> Outcome<()> {
-        match self.confirmation {
-            Confirmation::GitLab(api) => {
-                api.confirm(self.facts).await?;
-                self.log.line("GitLab confirms: this job runs, for this project, ref and commit");
-            }
-            Confirmation::Local => self.log.line("local try: nobody confirms the job; the release says so"),
-        }
-        Ok(())
-    }
-}
-
-async fn promote_green(
-    job: &HubJob<'_>,
-    tree: &CommitTree,
-    hub: &Hub,
-    snapshot: &Snapshot,
-    green: &Green,
-) -> Outcome<Promoted> {
-    let TestJob { settings, facts, log, cancel, .. } = job.test;
-    let release_parts = snapshot.release_parts()?;
-    let compose = Digest::of(&comparable(&green.compiled));
-    let input = ReleaseInput {
-        platform: hub.manifest.platform.clone(),
-        hub_version: hub.version.to_string(),
-        hub: ReleaseHub {
-            project_id: facts.project_id,
-            project: facts.project_path.clone(),
-            commit: tree.commit().id().to_string(),
-            pipeline_id: facts.pipeline_id,
-            job_id: facts.job_id,
-            compose: compose.clone(),
-        },
-        components: release_parts.components,
-        sidecars: release_parts.sidecars,
-        inputs: release_parts.inputs,
-        predecessor: snapshot.predecessor.clone(),
-        images: snapshot.verified_images(),
-        now: OffsetDateTime::now_utc(),
-    };
-    let result = test_result(job, tree, green, &compose)?;
-    let parts = PromotionParts {
-        store: job.store,
-        release_key: job.release_key,
-        attestation_key: job.attestation_key,
-        policy: job.policy,
-        prefix: job.prefix,
-        state_dir: &settings.state_dir,
-        // Whatever the settings say: nobody but a confirmed job speaks for the control plane.
-        builder_id: match job.confirmation {
-            Confirmation::GitLab(_) => &settings.builder_id,
-            Confirmation::Local => LOCAL_BUILDER_ID,
-        },
-    };
-    let confirming = Confirming { confirmation: &job.confirmation, facts, log };
-    promote(&parts, input, &result, &confirming, &|_| (), log, cancel).await
-}
-
-/// The compiled file without what differs from run to run, so that the same hub has the same digest.
-fn comparable(compiled: &CompiledStack) -> Vec<u8> {
-    let text = String::from_utf8_lossy(&compiled.json).replace(&compiled.project, "stack");
-    match serde_json::from_str::<serde_json::Value>(&text) {
-        Ok(mut file) => {
-            for key in ["services", "volumes"] {
-                let things = file.get_mut(key).and_then(|things| things.as_object_mut());
-                for thing in things.into_iter().flat_map(|things| things.values_mut()) {
-                    // Labels carry the job, and binds and the profile a path of its own.
-                    if let Some(thing) = thing.as_object_mut() {
-                        thing.remove("labels");
-                        thing.remove("security_opt");
-                    }
-                    strip_sources(thing);
-                }
-            }
-            serde_json_canonicalizer::to_vec(&file).unwrap_or_else(|_| text.into_bytes())
-        }
-        Err(_) => text.into_bytes(),
-    }
-}
-
-/// Keeps of a bind's source what comes after the tree's own place.
-fn strip_sources(service: &mut serde_json::Value) {
-    let mounts = service.get_mut("volumes").and_then(|volumes| volumes.as_array_mut());
-    for mount in mounts.into_iter().flatten() {
-        if let Some(source) = mount.get("source").and_then(|source| source.as_str())
-            && let Some((_, inside)) = source.split_once("/hub-tree/")
-        {
-            mount["source"] = serde_json::Value::String(inside.to_owned());
-        }
-    }
-}
-
-fn test_result(
-    job: &HubJob<'_>,
-    tree: &CommitTree,
-    green: &Green,
-    compose: &Digest,
-) -> Outcome<PassedTestResult> {
-    let facts = job.test.facts;
-    let resource = |name: &str, uri: Option<String>, kind: &str, value: String| Resource {
-        name: Some(name.to_owned()),
-        uri,
-        digest: [(kind.to_owned(), value)].into(),
-        media_type: None,
-    };
-    let image = &job.test.image.pinned;
-    let counts = green.report.totals();
-    let result = TestResult {
-        stage: TestStage::Integration,
-        closed_world: serde_json::to_value(&green.closed_world)
-            .map_err(|e| Failure::internal("the closed-world report cannot be written").because(e))?,
-        outcome: TestOutcome::Passed,
-        configuration: vec![
-            resource(
-                "commit",
-                Some(format!("git+{}", facts.repository_url)),
-                "gitCommit",
-                tree.commit().id().to_string(),
-            ),
-            resource("test image", Some(image.to_string()), "sha256", image.digest().hex().to_owned()),
-            resource("compose file", None, "sha256", compose.hex().to_owned()),
-        ],
-        url: job.job_url.map(Url::to_string),
-        passed_tests: Vec::new(),
-        failed_tests: Vec::new(),
-        script: job.rule.script.clone(),
-        exit_status: 0,
-        counts: (counts.tests > 0).then(|| AssertedCounts {
-            passed: counts.tests.saturating_sub(counts.failures + counts.errors + counts.skipped),
-            failed: counts.failures,
-            errored: counts.errors,
-            skipped: counts.skipped,
-        }),
-    };
-    PassedTestResult::new(result)
-        .map_err(|error| Failure::internal("a test that did not pass reached the promotion").because(error))
-}
-
-/// Tells the changed components how it ended; nothing here changes the verdict.
-async fn feedback(job: &HubJob<'_>, snapshot: &Snapshot, outcome: Result<&Promoted, &Failure>) {
-    let TestJob { settings, log, .. } = job.test;
-    let verdict = match outcome {
-        Ok(promoted) => IntegrationVerdict::Green { release: promoted.release.release().version.clone() },
-        // The runner's trouble is no word on a component.
-        Err(failure) if !matches!(failure.kind(), FailureKind::Job { .. } | FailureKind::Refused { .. }) => {
-            return;
-        }
-        Err(failure) => IntegrationVerdict::Red { reason: failure.what().to_owned() },
-    };
-    let Confirmation::GitLab(_) = job.confirmation else { return };
-    let statuses = snapshot.statuses(&verdict, job.job_url);
-    if statuses.is_empty() {
-        return;
-    }
-    let _section = log.section("feedback", "Feedback: commit statuses of the changed components");
-    let place = StatusPlace {
-        url: &settings.gitlab.url,
-        ca: settings.gitlab.ca.as_deref(),
-        token_file: settings.gitlab.status_token_file.as_deref(),
-    };
-    let mask = |secret: &str| log.mask(secret);
-    let owed = beating(log, "setting statuses", report(&place, &statuses, &mask)).await;
-    for status in statuses.iter().filter(|status| !owed.iter().any(|owed| owed.status == **status)) {
-        log.line(format!("status  {} {}: {}", status.component, status.state(), status.description));
-    }
-    for status in owed {
-        log.line(status.to_string());
-    }
 }

@@ -179,7 +179,7 @@ async fn integrate(
     let tree = fetch(settings, response, engine, key, &helper, &work_dir, log, cancel).await?;
     let labels = containers::labels(key, facts, record.started_unix);
     let workspace = record.helper_container.clone();
-    let job_url = job_url(response);
+    let job_url = facts.job_url().parse::<url::Url>().ok();
     let job = HubJob {
         test: TestJob {
             engine,
@@ -218,13 +218,6 @@ async fn integrate(
         &format!("airlock release show {platform}"),
     );
     Ok(())
-}
-
-/// Returns the job's page in GitLab.
-fn job_url(response: &JobResponse) -> Option<url::Url> {
-    let facts = &response.facts;
-    let project = facts.repository_url.as_str().trim_end_matches(".git");
-    format!("{project}/-/jobs/{}", facts.job_id).parse().ok()
 }
 
 /// The job's image, which must still be the one that prepare resolved, and the helper's.

@@ -17,7 +17,7 @@ use crate::delivery::push::AfterWrite;
 use crate::domain::evidence::test_result::PassedTestResult;
 use crate::domain::image::{Repository, Tag};
 use crate::domain::release::Release;
-use crate::domain::trust::TrustPolicy;
+use crate::domain::trust::{Channel, TrustPolicy};
 use crate::failure::{Failure, FailureKind, Outcome};
 use crate::job_log::JobLog;
 use crate::keys::Signer;
@@ -26,7 +26,7 @@ use crate::release::compose::{ReleaseInput, compose};
 use crate::release::evidence::{PromotionEvidence, sign_release};
 use crate::release::follow::{Followed, follow};
 use crate::release::publish::{PromotableRelease, publish, verify_all};
-use crate::release::store::{VerifiedRelease, candidate, candidate_tag, repository_of};
+use crate::release::store::{VerifiedRelease, candidate, repository_of};
 
 /// Where a promotion reads, signs and writes.
 pub struct PromotionParts<'a> {
@@ -226,7 +226,7 @@ pub async fn point(
     before: Option<&VerifiedRelease>,
     after_write: AfterWrite<'_>,
 ) -> Outcome<()> {
-    let (release, tag) = (release.release(), candidate_tag());
+    let (release, tag) = (release.release(), Channel::Candidate.tag());
     let found = store.manifest(release.repository(), &ManifestReference::Tag(tag.clone())).await?;
     let found = found.map(|found| found.digest);
     if found.as_ref() == Some(release.digest()) {

@@ -16,7 +16,7 @@ use crate::registry::{ImageStore, ManifestReference};
 use crate::release::follow::follow;
 use crate::release::promote::{Promoted, at_the_tags, point};
 use crate::release::publish::{PromotableRelease, verify_all};
-use crate::release::store::{VerifiedRelease, candidate, candidate_tag, read, repository_of};
+use crate::release::store::{VerifiedRelease, candidate, read, repository_of};
 
 /// Where releases and tags are.
 pub struct Repointing<'a> {
@@ -66,8 +66,10 @@ pub async fn plan(parts: &Repointing<'_>, platform: &str, reference: &ManifestRe
     let target = verify_all(parts.store, parts.policy, parts.prefix, release, parts.now).await?;
     let mut component_tags = Vec::new();
     for image in target.images() {
-        let found =
-            parts.store.manifest(image.repository(), &ManifestReference::Tag(candidate_tag())).await?;
+        let found = parts
+            .store
+            .manifest(image.repository(), &ManifestReference::Tag(Channel::Candidate.tag()))
+            .await?;
         if found.map(|found| found.digest).as_ref() != Some(image.digest()) {
             component_tags.push(image.repository().clone());
         }

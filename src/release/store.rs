@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use crate::delivery::verify::{collect, store_failure};
 use crate::domain::digest::Digest;
 use crate::domain::evidence::layout::OCI_MANIFEST;
-use crate::domain::image::{Repository, Tag};
+use crate::domain::image::Repository;
 use crate::domain::release::{MAX_RELEASE_BYTES, RELEASE_MEDIA_TYPE, Release};
 use crate::domain::trust::{Channel, Subject, TrustPolicy};
 use crate::failure::{
@@ -132,12 +132,7 @@ pub async fn candidate(
     now: OffsetDateTime,
 ) -> Outcome<Option<VerifiedRelease>> {
     let repository = repository_of(prefix, platform)?;
-    find(store, policy, &repository, &ManifestReference::Tag(candidate_tag()), now).await
-}
-
-/// Returns the tag that names the present release.
-pub fn candidate_tag() -> Tag {
-    Channel::Candidate.as_str().parse().expect("a channel's word is a tag")
+    find(store, policy, &repository, &ManifestReference::Tag(Channel::Candidate.tag()), now).await
 }
 
 async fn find(

@@ -1,15 +1,18 @@
 //! Promotions on a real layout directory: the order of writes, deaths between them, forks, repairs.
 
+mod dying;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use time::Duration;
+
+use dying::Dying;
 
 use super::compose::ReleaseInput;
 use super::promote::{Promoted, PromotionParts, StillTheJob, promote};
 use super::repoint::{Repointing, plan, repoint};
-use super::store::{candidate, candidate_tag, repository_of};
+use super::store::{candidate, repository_of};
 use crate::cancel::Cancel;
 use crate::delivery::push::publish;
 use crate::delivery::sign::fixture::{Keys, NOW, image, input, passed, repository};
@@ -25,7 +28,7 @@ use crate::failure::{Failure, Outcome};
 use crate::job_log::{JobLog, LogStyle};
 use crate::keys::file::FileSigner;
 use crate::registry::layout::LayoutDirectory;
-use crate::registry::{BlobContent, Descriptor, ImageStore, ManifestReference, StoreError, StoredManifest};
+use crate::registry::{ImageStore, ManifestReference};
 
 struct Bench {
     keys: Keys,
@@ -164,112 +167,6 @@ fn key(name: &str) -> String {
     )
 }
 
-/// A store that dies at its n-th write, as the process around it would.
-struct Dying<'a> {
-    inner: &'a LayoutDirectory,
-    writes_left: AtomicUsize,
-}
-
-impl Dying<'_> {
-    fn write(&self) -> Result<(), StoreError> {
-        let left = self.writes_left.load(Ordering::SeqCst);
-        if left == 0 {
-            let source = std::io::Error::other("killed");
-            return Err(StoreError::Io { what: "write".into(), source });
-        }
-        self.writes_left.store(left - 1, Ordering::SeqCst);
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl ImageStore for Dying<'_> {
-    fn place(&self) -> String {
-        self.inner.place()
-    }
-
-    fn docker_reference(&self, repository: &Repository) -> String {
-        self.inner.docker_reference(repository)
-    }
-
-    async fn has_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, StoreError> {
-        self.inner.has_blob(repository, digest).await
-    }
-
-    async fn put_blob(
-        &self,
-        repository: &Repository,
-        digest: &Digest,
-        size: u64,
-        content: BlobContent,
-    ) -> Result<(), StoreError> {
-        self.write()?;
-        self.inner.put_blob(repository, digest, size, content).await
-    }
-
-    async fn blob(
-        &self,
-        repository: &Repository,
-        digest: &Digest,
-        limit: u64,
-    ) -> Result<Option<Bytes>, StoreError> {
-        self.inner.blob(repository, digest, limit).await
-    }
-
-    async fn blob_to_file(
-        &self,
-        repository: &Repository,
-        digest: &Digest,
-        size: u64,
-        path: &std::path::Path,
-    ) -> Result<bool, StoreError> {
-        self.inner.blob_to_file(repository, digest, size, path).await
-    }
-
-    async fn manifest(
-        &self,
-        repository: &Repository,
-        reference: &ManifestReference,
-    ) -> Result<Option<StoredManifest>, StoreError> {
-        self.inner.manifest(repository, reference).await
-    }
-
-    async fn put_manifest(
-        &self,
-        repository: &Repository,
-        media_type: &str,
-        bytes: Bytes,
-        tag: Option<&Tag>,
-    ) -> Result<Digest, StoreError> {
-        self.write()?;
-        self.inner.put_manifest(repository, media_type, bytes, tag).await
-    }
-
-    async fn referrers(
-        &self,
-        repository: &Repository,
-        subject: &Digest,
-        limit: usize,
-    ) -> Result<Vec<Descriptor>, StoreError> {
-        self.inner.referrers(repository, subject, limit).await
-    }
-
-    async fn put_referrer(
-        &self,
-        repository: &Repository,
-        subject: &Digest,
-        media_type: &str,
-        bytes: Bytes,
-    ) -> Result<Digest, StoreError> {
-        self.write()?;
-        self.inner.put_referrer(repository, subject, media_type, bytes).await
-    }
-
-    async fn tags(&self, repository: &Repository, limit: usize) -> Result<Vec<Tag>, StoreError> {
-        self.inner.tags(repository, limit).await
-    }
-}
-
 fn told(failure: &Failure) -> String {
     let digests = regex::Regex::new("SHA256:[A-Za-z0-9+/]{43}|[0-9a-f]{64}|[0-9a-f]{12}").unwrap();
     digests.replace_all(&failure.to_string(), "DIGEST").into_owned()
@@ -290,7 +187,7 @@ async fn a_promotion_signs_a_release_and_the_images_keep_the_evidence_of_staging
             Some(promoted.release.digest())
         );
     }
-    assert_eq!(bench.named(&repository(), &candidate_tag()).await.as_ref(), Some(image.digest()));
+    assert_eq!(bench.named(&repository(), &Channel::Candidate.tag()).await.as_ref(), Some(image.digest()));
 
     let reference = ManifestReference::Digest(image.digest().clone());
     let after = verify(
@@ -337,7 +234,7 @@ async fn the_same_run_twice_makes_one_release_and_repairs_the_component_tags() {
     let again = bench.promote(bench.input(&first, 5).await).await.unwrap();
     assert!(again.already);
     assert_eq!(again.release.digest(), promoted.release.digest());
-    assert_eq!(bench.named(&repository(), &candidate_tag()).await.as_ref(), Some(first.digest()));
+    assert_eq!(bench.named(&repository(), &Channel::Candidate.tag()).await.as_ref(), Some(first.digest()));
 }
 
 #[tokio::test]
@@ -379,10 +276,10 @@ async fn after_a_death_at_any_write_candidate_names_the_old_or_the_new_release_a
         }
 
         let second = bench.promote(bench.input(&new, 2).await).await.unwrap();
-        let named = bench.named(&releases, &candidate_tag()).await;
+        let named = bench.named(&releases, &Channel::Candidate.tag()).await;
         assert_eq!(named.as_ref(), Some(second.release.digest()), "after {deaths} writes");
         assert_eq!(second.release.release().previous.as_ref(), Some(first.release.digest()));
-        assert_eq!(bench.named(&repository(), &candidate_tag()).await.as_ref(), Some(new.digest()));
+        assert_eq!(bench.named(&repository(), &Channel::Candidate.tag()).await.as_ref(), Some(new.digest()));
     }
 }
 
@@ -396,10 +293,10 @@ async fn two_promotions_of_one_host_wait_for_each_other() {
     let mut promoting = std::pin::pin!(bench.promote(input));
     let waited = tokio::time::timeout(std::time::Duration::from_millis(300), &mut promoting).await;
     assert!(waited.is_err(), "it did not wait for its turn");
-    assert_eq!(bench.named(&repository(), &candidate_tag()).await, None);
+    assert_eq!(bench.named(&repository(), &Channel::Candidate.tag()).await, None);
     drop(turn);
     promoting.await.unwrap();
-    assert_eq!(bench.named(&repository(), &candidate_tag()).await.as_ref(), Some(image.digest()));
+    assert_eq!(bench.named(&repository(), &Channel::Candidate.tag()).await.as_ref(), Some(image.digest()));
 }
 
 #[tokio::test]
@@ -410,7 +307,7 @@ async fn a_run_that_began_from_another_candidate_is_refused_as_a_fork() {
     let late = bench.input(&c, 1).await;
     bench.promote(bench.input(&b, 2).await).await.unwrap();
     insta::assert_snapshot!(told(&bench.promote(late).await.unwrap_err()));
-    assert_eq!(bench.named(&repository(), &candidate_tag()).await.as_ref(), Some(b.digest()));
+    assert_eq!(bench.named(&repository(), &Channel::Candidate.tag()).await.as_ref(), Some(b.digest()));
 }
 
 #[tokio::test]
@@ -445,7 +342,7 @@ async fn a_candidate_that_moves_in_the_last_moment_is_named_as_a_fork() {
     let promotable = published.verify(&bench.store, &bench.policy, None, NOW).await.unwrap();
     let fork = super::promote::point(&bench.store, &promotable, present.as_ref(), &|_| ()).await.unwrap_err();
     insta::assert_snapshot!(told(&fork));
-    assert_eq!(bench.named(&releases, &candidate_tag()).await.as_ref(), Some(theirs.digest()));
+    assert_eq!(bench.named(&releases, &Channel::Candidate.tag()).await.as_ref(), Some(theirs.digest()));
 }
 
 #[tokio::test]
@@ -465,13 +362,13 @@ async fn an_older_release_becomes_the_candidate_again_by_the_same_verb() {
     let planned = plan(&parts, "acme", &reference).await.unwrap();
     assert!(planned.is_rollback());
     assert_eq!(
-        bench.named(&repository(), &candidate_tag()).await.as_ref(),
+        bench.named(&repository(), &Channel::Candidate.tag()).await.as_ref(),
         Some(b.digest()),
         "a plan writes nothing"
     );
     let back = repoint(&parts, planned, &bench.log, &|_| ()).await.unwrap();
     assert_eq!(back.release.digest(), first.release.digest());
-    assert_eq!(bench.named(&repository(), &candidate_tag()).await.as_ref(), Some(a.digest()));
+    assert_eq!(bench.named(&repository(), &Channel::Candidate.tag()).await.as_ref(), Some(a.digest()));
     // The next promotion follows what is the candidate then, with a number that was never used.
     let c = bench.staged("c").await;
     let next = bench.promote(bench.input(&c, 2).await).await.unwrap();
@@ -539,7 +436,7 @@ async fn only_a_release_key_makes_a_release() {
     insta::assert_snapshot!(
         [by_image_key, by_a_stranger, one_key].map(|failure| told(&failure)).join("\n\n")
     );
-    assert_eq!(bench.named(&repository(), &candidate_tag()).await, None);
+    assert_eq!(bench.named(&repository(), &Channel::Candidate.tag()).await, None);
 }
 
 #[test]

@@ -5,18 +5,17 @@ use std::path::Path;
 use time::OffsetDateTime;
 
 use super::super::stores;
-use super::{TryArguments, local_keys};
+use super::{TryArguments, images, keys};
 use crate::cancel::Cancel;
 use crate::delivery::Confirmation;
 use crate::delivery::commit::CommitTree;
-use crate::delivery::pull::host_credentials;
 use crate::domain::hub::{HUB_MANIFEST, HubManifest, HubRule, MAX_MANIFEST_BYTES};
 use crate::domain::job::JobFacts;
 use crate::engine::Engine;
 use crate::executor::hub_job::{self, HubJob};
 use crate::executor::job_record::JobKey;
 use crate::executor::test_job::TestJob;
-use crate::executor::{containers, hub_summary, prepare};
+use crate::executor::{containers, hub_summary};
 use crate::failure::{Failure, Outcome};
 use crate::hub::snapshot::Projects;
 use crate::job_log::JobLog;
@@ -61,20 +60,10 @@ pub async fn run(
         override_users: Vec::new(),
     };
     let engine = Engine::connect(&settings.engine_socket).await?;
-    let place = &settings.store.place;
-    let (resolved, helper) = cancel
-        .or("cannot have the images", async {
-            let helper = &settings.helper.image;
-            let image = prepare::resolve(&engine, &image, host_credentials(place, &image)?, log).await?;
-            Ok((image, prepare::resolve(&engine, helper, host_credentials(place, helper)?, log).await?))
-        })
-        .await?;
+    let (resolved, helper) = images(&engine, settings, &image, log, cancel).await?;
     let mask = |secret: &str| log.mask(secret);
-    let store = stores::open_store(place, &mask)?;
-    let keys = match &arguments.settings {
-        Some(_) => local_keys::of_settings(settings, &mask)?,
-        None => local_keys::throw_away(arguments.keys.as_deref(), settings)?,
-    };
+    let store = stores::open_store(&settings.store.place, &mask)?;
+    let keys = keys(arguments, settings, &mask)?;
     let release_key = keys.signers.release.as_deref().ok_or_else(|| {
         Failure::usage("these host settings have no key for releases")
             .hint("set `release` under `[keys]`, or try without --settings: throw-away keys have one")
