@@ -32,6 +32,13 @@ impl Cancel {
         Ok(Self { seen })
     }
 
+    /// Makes one that a test cancels through the sender.
+    #[cfg(test)]
+    pub(crate) fn by_hand() -> (watch::Sender<bool>, Self) {
+        let (tell, seen) = watch::channel(false);
+        (tell, Self { seen })
+    }
+
     /// Returns whether a stop was asked for.
     pub fn is_cancelled(&self) -> bool {
         *self.seen.borrow()

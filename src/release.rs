@@ -11,5 +11,6 @@ pub mod promote;
 pub mod publish;
 pub mod repoint;
 pub mod store;
+pub mod tags;
 #[cfg(test)]
 mod tests;

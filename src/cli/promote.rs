@@ -7,6 +7,7 @@ use super::releases::{Source, reference};
 use crate::failure::Outcome;
 use crate::job_log::{JobLog, LogStyle};
 use crate::release::repoint::{Plan, Repointing, plan, repoint};
+use crate::release::store::Standing;
 
 /// Point `:candidate` at a release and repair the component tags; says what it would do unless told --yes
 #[derive(Args)]
@@ -66,8 +67,14 @@ fn tell(planned: &Plan, log: &JobLog) {
         planned.target.images().len()
     ));
     if planned.moves_candidate() {
-        let from =
-            planned.present.as_ref().map_or("no release".into(), |present| present.release().version.clone());
+        let from = match &planned.present {
+            Standing::Nothing => "no release".to_owned(),
+            Standing::Release(present) => present.release().version.clone(),
+            Standing::Untrusted { digest, why } => {
+                log.line(format!("untrusted {digest} stands there: {}", why.what()));
+                format!("sha256:{}…", digest.short())
+            }
+        };
         let word = if planned.is_rollback() { "rollback" } else { "promote" };
         log.line(format!(
             "{word:<8} {}:candidate from {from} to {}",

@@ -1,19 +1,22 @@
 //! `airlock release`: what releases a platform has, what is in one, and what differs between two.
 
 use clap::{Args, Subcommand};
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::releases::{Opened, Source, reference};
 use crate::domain::release::Release;
-use crate::failure::Outcome;
+use crate::failure::{Failure, FailureKind, Outcome};
 use crate::job_log::printable;
 use crate::registry::ManifestReference;
 use crate::release::diff::{ReleaseDiff, diff};
-use crate::release::store::{VerifiedRelease, candidate, read, repository_of};
+use crate::release::store::{Standing, VerifiedRelease, read, repository_of, standing};
 
 /// Most releases that are listed.
 const MAX_LISTED: usize = 1000;
+/// How many releases are read at the same time.
+const READ_AT_ONCE: usize = 8;
 /// Most packages that the text of a difference names for one image.
 const MAX_SHOWN: usize = 20;
 
@@ -97,38 +100,59 @@ struct Listed {
     refused: Option<String>,
 }
 
+impl Listed {
+    fn of(verified: &VerifiedRelease, present: &Standing) -> Self {
+        let release = verified.release();
+        Self {
+            version: release.version.clone(),
+            digest: verified.digest().to_string(),
+            created_at: release.created_at.clone(),
+            components: release.components.len(),
+            candidate: present.digest() == Some(verified.digest()),
+            refused: None,
+        }
+    }
+
+    fn refused(version: String, why: &Failure) -> Self {
+        Self {
+            version,
+            digest: String::new(),
+            created_at: String::new(),
+            components: 0,
+            candidate: false,
+            refused: Some(why.what().to_owned()),
+        }
+    }
+}
+
 async fn list(arguments: &ListArguments) -> Outcome<()> {
     let opened = arguments.source.open()?;
     let (store, now) = (opened.store.as_ref(), OffsetDateTime::now_utc());
     let repository = repository_of(opened.prefix.as_ref(), &arguments.platform)?;
-    let present = candidate(store, &opened.policy, opened.prefix.as_ref(), &arguments.platform, now).await?;
+    let (policy, prefix) = (&opened.policy, opened.prefix.as_ref());
+    let present = standing(store, policy, prefix, &arguments.platform, now).await?;
     let tags = store.tags(&repository, 100_000).await?;
     let mut versions: Vec<_> = tags
         .into_iter()
         .filter_map(|tag| Some((tag.as_str().rsplit_once("-r")?.1.parse::<u64>().ok()?, tag)))
         .collect();
     versions.sort_by(|a, b| b.cmp(a));
-    let mut listed = Vec::new();
-    for (_, tag) in versions.into_iter().take(MAX_LISTED) {
-        let reference = ManifestReference::Tag(tag.clone());
-        listed.push(match read(store, &opened.policy, &repository, &reference, now).await {
-            Ok(release) => Listed {
-                version: release.release().version.clone(),
-                digest: release.digest().to_string(),
-                created_at: release.release().created_at.clone(),
-                components: release.release().components.len(),
-                candidate: present.as_ref().is_some_and(|present| present.digest() == release.digest()),
-                refused: None,
-            },
-            Err(failure) => Listed {
-                version: tag.to_string(),
-                digest: String::new(),
-                created_at: String::new(),
-                components: 0,
-                candidate: false,
-                refused: Some(failure.what().to_owned()),
-            },
-        });
+    let reading = versions.into_iter().take(MAX_LISTED).map(|(_, tag)| {
+        let (repository, present) = (&repository, &present);
+        async move {
+            let reference = ManifestReference::Tag(tag.clone());
+            match read(store, policy, repository, &reference, now).await {
+                Ok(release) => Ok(Listed::of(&release, present)),
+                Err(failure) if matches!(failure.kind(), FailureKind::Refused { .. }) => {
+                    Ok(Listed::refused(tag.to_string(), &failure))
+                }
+                Err(failure) => Err(failure),
+            }
+        }
+    });
+    let mut listed: Vec<Listed> = stream::iter(reading).buffered(READ_AT_ONCE).try_collect().await?;
+    if let Standing::Untrusted { digest, why } = &present {
+        listed.insert(0, Listed { digest: digest.to_string(), ..Listed::refused("candidate".into(), why) });
     }
     if arguments.json {
         super::say(super::as_json(&listed)?);
@@ -244,6 +268,8 @@ fn differences(found: &ReleaseDiff) -> String {
             short(&component.commit.from),
             short(&component.commit.to)
         ));
+        rows.extend(component.images_added.iter().map(|image| format!("            added {image}")));
+        rows.extend(component.images_removed.iter().map(|image| format!("            removed {image}")));
         for image in &component.images {
             let mut packages = Vec::new();
             packages.extend(image.packages_added.iter().map(|package| format!("+ {package}")));

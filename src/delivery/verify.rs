@@ -9,6 +9,8 @@ pub(crate) use collect::EvidenceManifest;
 pub use collect::collect;
 pub use report::VerificationReport;
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use serde::Deserialize;
 use time::OffsetDateTime;
@@ -39,6 +41,14 @@ pub enum Completeness {
     BothFormats,
 }
 
+/// A statement that is attached to an image, whoever signed it.
+#[derive(Debug, Clone)]
+struct Attached {
+    envelope: Digest,
+    statement: Digest,
+    format: Format,
+}
+
 /// An image that was read back, is complete and is trusted; only [`verify`] makes one.
 #[derive(Debug, Clone)]
 pub struct VerifiedImage {
@@ -48,6 +58,7 @@ pub struct VerifiedImage {
     manifest: StoredManifest,
     config: Bytes,
     verdict: Verdict,
+    attached: Vec<Attached>,
     verified_at: OffsetDateTime,
 }
 
@@ -70,6 +81,16 @@ impl VerifiedImage {
     /// Returns the image's config as JSON bytes, checked against its digest.
     pub fn config(&self) -> &Bytes {
         &self.config
+    }
+
+    /// Returns the forms in which the statement of this very envelope is attached, whether the policy asks for
+    /// its kind or not; none when the envelope is not there.
+    pub fn forms_of(&self, envelope: &Digest) -> BTreeSet<Format> {
+        let Some(this) = self.attached.iter().find(|found| found.envelope == *envelope) else {
+            return BTreeSet::new();
+        };
+        let same = self.attached.iter().filter(|found| found.statement == this.statement);
+        same.map(|found| found.format).collect()
     }
 
     /// Returns why it is trusted.
@@ -109,6 +130,12 @@ pub async fn verify(
     let subject = Subject { repository: repository.clone(), digest: manifest.digest.clone(), channel };
     let evidence = collect(store, repository, &manifest.digest).await?;
     let verdict = policy.judge(&subject, &evidence, now)?;
+    let attached = evidence.statements.iter().map(|found| Attached {
+        envelope: found.envelope.digest(),
+        statement: Digest::of(found.envelope.payload()),
+        format: found.format,
+    });
+    let attached = attached.collect();
     if completeness == Completeness::BothFormats {
         demand_both_formats(&name, &verdict)?;
     }
@@ -119,6 +146,7 @@ pub async fn verify(
         manifest,
         config,
         verdict,
+        attached,
         verified_at: now,
     })
 }
@@ -186,13 +214,13 @@ async fn read_image(
 }
 
 fn demand_both_formats(name: &str, verdict: &Verdict) -> Outcome<()> {
-    let both = [Format::Legacy, Format::Bundle];
     let signature = ("signature", verdict.signature().formats());
     let evidence = verdict.evidence().iter().map(|e| (e.kind().as_str(), e.formats()));
     let missing: Vec<String> = std::iter::once(signature)
         .chain(evidence)
         .flat_map(|(what, formats)| {
-            both.iter()
+            Format::ALL
+                .iter()
                 .filter(|format| !formats.contains(format))
                 .map(move |format| format!("`{what}` has no good entry in the {format} form"))
         })

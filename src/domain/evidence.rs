@@ -112,6 +112,11 @@ pub enum Format {
     Bundle,
 }
 
+impl Format {
+    /// Both: what a delivery or a promotion leaves behind.
+    pub const ALL: [Self; 2] = [Self::Legacy, Self::Bundle];
+}
+
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

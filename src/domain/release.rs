@@ -27,7 +27,8 @@ pub struct Release {
     pub platform: String,
     /// `<hub VERSION>-r<sequence>`; also the tag.
     pub version: String,
-    /// 1 for the first release; one more than the predecessor's.
+    /// 1 for the first release; above the predecessor's and above every number that a version tag has. A
+    /// promotion that died, or a rollback, leaves a gap.
     pub sequence: u64,
     /// Manifest digest of the release that `:candidate` named; null for the first.
     pub previous: Option<Digest>,

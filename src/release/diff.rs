@@ -36,6 +36,10 @@ pub struct ComponentDiff {
     pub name: String,
     pub version: Change,
     pub commit: Change,
+    /// Images that only the newer release has, as `repository os/architecture`.
+    pub images_added: Vec<String>,
+    /// Images that only the older release has.
+    pub images_removed: Vec<String>,
     pub images: Vec<ImageDiff>,
 }
 
@@ -108,6 +112,8 @@ pub async fn diff(
             name: name.clone(),
             version: Change { from: old.version.clone(), to: new.version.clone() },
             commit: Change { from: old.source.commit.clone(), to: new.source.commit.clone() },
+            images_added: absent(&new, &old),
+            images_removed: absent(&old, &new),
             images: images(store, prefix, &old, &new).await?,
         });
     }
@@ -131,6 +137,13 @@ fn sidecars(old: &Release, new: &Release) -> Vec<SidecarDiff> {
             },
         })
         .collect()
+}
+
+/// Names the images of `these` that `those` has not.
+fn absent(these: &ReleaseComponent, those: &ReleaseComponent) -> Vec<String> {
+    let name = |image: &ReleaseImage| format!("{} {}", image.repository, image.platform);
+    let there: BTreeSet<String> = those.images.iter().map(name).collect();
+    these.images.iter().map(name).filter(|image| !there.contains(image)).collect()
 }
 
 async fn images(
@@ -230,7 +243,14 @@ async fn packages(
     let real = |package: &&Package| {
         !["CONTAINER", "OPERATING_SYSTEM"].contains(&package.primary_package_purpose.as_str())
     };
-    for package in document.packages.iter().filter(real).take(MAX_PACKAGES) {
+    if document.packages.len() > MAX_PACKAGES {
+        return Err(Failure::refused_to_publish(format!(
+            "the SBOM of `{repository}` is too long to compare"
+        ))
+        .because(format!("it lists {} packages, more than {MAX_PACKAGES}", document.packages.len()))
+        .hint("compare the SBOMs themselves: `cosign verify-attestation --type spdxjson` prints them"));
+    }
+    for package in document.packages.iter().filter(real) {
         packages.entry(package.name.clone()).or_default().insert(package.version_info.clone());
     }
     Ok(packages)

@@ -116,9 +116,10 @@ fn summary(
         .map(|accepted| resource(Some(accepted.kind().as_str().to_owned()), None, accepted.envelope().hex()));
     let mut levels = Vec::new();
     if let Some(provenance) = verdict.provenance() {
-        // What a developer's own machine made is described, and isolated from nobody.
-        let local = provenance.builder_id == LOCAL_BUILDER_ID;
-        levels.push(if local { "SLSA_BUILD_LEVEL_1" } else { "SLSA_BUILD_LEVEL_3" }.to_owned());
+        // Isolation is claimed only for the builder that we are ourselves: of another one, and of what a
+        // developer's own machine made, we know that it describes its builds.
+        let ours = provenance.builder_id == evidence.builder_id && evidence.builder_id != LOCAL_BUILDER_ID;
+        levels.push(if ours { "SLSA_BUILD_LEVEL_3" } else { "SLSA_BUILD_LEVEL_1" }.to_owned());
         levels.push(format!("AIRLOCK_HERMETIC_{}", provenance.hermetic.level));
     }
     VerificationSummary::of_passed(

@@ -9,24 +9,26 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use async_trait::async_trait;
+use time::{Duration, OffsetDateTime};
 
 use crate::cancel::Cancel;
 use crate::delivery::heartbeat::beating;
 use crate::delivery::lock::DeliveryLock;
 use crate::delivery::push::AfterWrite;
 use crate::domain::evidence::test_result::PassedTestResult;
-use crate::domain::image::{Repository, Tag};
-use crate::domain::release::Release;
-use crate::domain::trust::{Channel, TrustPolicy};
+use crate::domain::image::Repository;
+use crate::domain::release::{Release, ReleaseComponent};
+use crate::domain::trust::TrustPolicy;
 use crate::failure::{Failure, FailureKind, Outcome};
 use crate::job_log::JobLog;
 use crate::keys::Signer;
-use crate::registry::{ImageStore, ManifestReference};
+use crate::registry::ImageStore;
 use crate::release::compose::{ReleaseInput, compose};
 use crate::release::evidence::{PromotionEvidence, sign_release};
 use crate::release::follow::{Followed, follow};
 use crate::release::publish::{PromotableRelease, publish, verify_all};
 use crate::release::store::{VerifiedRelease, candidate, repository_of};
+use crate::release::tags::{point, put_version};
 
 /// Where a promotion reads, signs and writes.
 pub struct PromotionParts<'a> {
@@ -55,8 +57,14 @@ pub struct Promoted {
     pub followed: Vec<Followed>,
 }
 
+/// How long before its end a release is renewed by a green run of the same content.
+const RENEWAL: Duration = Duration::days(30);
+
 /// What a cancel before the commit point left: nothing that anybody follows.
 const STOPPED: &str = "the promotion is stopped before any tag was written";
+
+/// What an administrator looks at when our own verification refuses what we signed.
+const POLICY_HINT: &str = "for the runner's administrator: the policy that `trust` names in the host settings must trust the key `release`, and must have a rule for the channel `candidate`";
 
 /// Promotes a green run.
 pub async fn promote(
@@ -70,15 +78,17 @@ pub async fn promote(
 ) -> Outcome<Promoted> {
     let (now, store) = (input.now, parts.store);
     let repository = repository_of(parts.prefix, &input.platform)?;
-    let _turns = cancel.or(STOPPED, turns(parts, &input, log)).await?;
+    let waiting = turns(parts.state_dir, &input.platform, &input.components, log);
+    let _turns = cancel.or(STOPPED, waiting).await?;
 
     let reading = candidate(store, parts.policy, parts.prefix, &input.platform, now);
     let present = cancel.or(STOPPED, beating(log, "reading the present candidate", reading)).await?;
     if let Some(present) = &present
         && same_content(present.release(), &input)
+        && let Some(promotable) = cancel.or(STOPPED, still_good(parts, present, now, log)).await?
     {
         log.line(format!("release {} holds these very images already", present.release().version));
-        let promotable = verify_all(store, parts.policy, parts.prefix, present.clone(), now).await?;
+        cancel.or(STOPPED, job.confirm()).await.map_err(before_the_tags)?;
         let followed = follow(store, &promotable, log, after_write).await.map_err(at_the_tags)?;
         return Ok(Promoted { release: present.clone(), already: true, followed });
     }
@@ -98,31 +108,69 @@ pub async fn promote(
     cancel.or(STOPPED, asking).await.map_err(before_the_tags)?;
     let tag = promotable.release().release().tag();
     let tag = tag.ok_or_else(|| Failure::internal("a version that is no tag reached the promotion"))?;
-    cancel.or(STOPPED, put_version(store, &promotable, &tag)).await.map_err(before_the_tags)?;
-    after_write("release-version");
+    // A write that is not waited for may happen all the same: a stop is heard between the tags, not in one.
+    put_version(store, &promotable, &tag, after_write).await.map_err(before_the_tags)?;
     log.line(format!("tag     {repository}:{tag}"));
+    if cancel.is_cancelled() {
+        return Err(Failure::cancelled(format!(
+            "the promotion is stopped before its commit point: the job was cancelled; `{repository}:{tag}` stands, and nothing follows it"
+        ))
+        .hint("the present candidate stands; run the hub's job again: it takes the next number"));
+    }
 
     // The commit point: from here on a stop is noted and the component tags are finished.
-    let writing = async {
-        point(store, &promotable, present.as_ref(), after_write).await?;
-        log.line(format!("tag     {repository}:candidate  names release {tag} now"));
-        follow(store, &promotable, log, after_write).await.map_err(at_the_tags)
-    };
-    let followed = writing.await?;
+    let before = present.as_ref().map(VerifiedRelease::digest);
+    point(store, &promotable, before, after_write).await?;
+    log.line(format!("tag     {repository}:candidate  names release {tag} now"));
+    let followed = follow(store, &promotable, log, after_write).await.map_err(at_the_tags)?;
     if cancel.is_cancelled() {
         log.line("cancel noted: too late to stop, the release is the candidate and its tags are complete");
     }
     Ok(Promoted { release: promotable.release().clone(), already: false, followed })
 }
 
+/// Returns the present candidate with its images, unless a run of the same content must make a fresh release:
+/// it is no longer valid, or soon will not be, or its evidence does not hold any more.
+async fn still_good(
+    parts: &PromotionParts<'_>,
+    present: &VerifiedRelease,
+    now: OffsetDateTime,
+    log: &JobLog,
+) -> Outcome<Option<PromotableRelease>> {
+    let Release { version, expires_at, .. } = present.release();
+    if present.release().expires().is_none_or(|expires| expires <= now + RENEWAL) {
+        log.line(format!(
+            "release {version} holds these very images and is valid until {expires_at}: renewed"
+        ));
+        return Ok(None);
+    }
+    let verifying = verify_all(parts.store, parts.policy, parts.prefix, present.clone(), now);
+    match beating(log, "verifying the present candidate", verifying).await {
+        Ok(promotable) => Ok(Some(promotable)),
+        Err(failure) if matches!(failure.kind(), FailureKind::Refused { .. }) => {
+            log.line(format!(
+                "release {version} holds these very images and does not verify any more: {}; a new one is made",
+                failure.what()
+            ));
+            Ok(None)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
 /// Waits until no other promotion of the platform, and no delivery of its components, goes on here.
-async fn turns(parts: &PromotionParts<'_>, input: &ReleaseInput, log: &JobLog) -> Outcome<Vec<DeliveryLock>> {
+pub(super) async fn turns(
+    state_dir: &Path,
+    platform: &str,
+    components: &[ReleaseComponent],
+    log: &JobLog,
+) -> Outcome<Vec<DeliveryLock>> {
     let waiting = async {
-        let mut turns = vec![DeliveryLock::of_promotion(parts.state_dir, &input.platform).await?];
+        let mut turns = vec![DeliveryLock::of_promotion(state_dir, platform).await?];
         // In ascending order, so that two that want the same never wait for each other.
-        let projects: BTreeSet<u64> = input.components.iter().map(|c| c.source.project_id).collect();
+        let projects: BTreeSet<u64> = components.iter().map(|c| c.source.project_id).collect();
         for project in projects {
-            turns.push(DeliveryLock::acquire(parts.state_dir, project).await?);
+            turns.push(DeliveryLock::acquire(state_dir, project).await?);
         }
         Ok(turns)
     };
@@ -151,18 +199,22 @@ async fn prepare(
     log.line("stored  by digest: no tag names it yet");
     let reading = published.verify(store, parts.policy, parts.prefix, now);
     let promotable = beating(log, "reading back", reading).await.map_err(|failure| {
-        failure
-            .while_doing(format!("cannot trust what was just published as `{repository}:{version}`: nothing is tagged"))
-            .with_kind(FailureKind::System)
-            .hint("for the runner's administrator: the policy that `trust` names in the host settings must trust the key `release`, and must have a rule for the channel `candidate`")
+        let refused = matches!(failure.kind(), FailureKind::Refused { .. });
+        let failure = failure
+            .while_doing(format!(
+                "cannot trust what was just published as `{repository}:{version}`: nothing is tagged"
+            ))
+            .with_kind(FailureKind::System);
+        if refused { failure.hint(POLICY_HINT) } else { failure }
     })?;
     log.line(format!("verified the release and its {} images as a client would", promotable.images().len()));
     Ok(promotable)
 }
 
-/// Whether a release holds what this run tested: then nothing new is to be said.
+/// Whether a release holds what this run tested: then nothing new is to be said. How a run came to its images
+/// (change set, overrides) does not make them others.
 fn same_content(present: &Release, input: &ReleaseInput) -> bool {
-    let digests = |components: &[crate::domain::release::ReleaseComponent]| -> Vec<_> {
+    let digests = |components: &[ReleaseComponent]| -> Vec<_> {
         let images = components.iter().flat_map(|component| component.images.clone());
         images.map(|image| (image.repository, image.platform, image.manifest)).collect()
     };
@@ -197,76 +249,6 @@ fn refuse_other_predecessor(
         _ => failure,
     };
     Err(failure.hint("run the hub's job again: it tests what is staged now against the present candidate"))
-}
-
-/// Puts the version tag, which never moves.
-async fn put_version(store: &dyn ImageStore, release: &PromotableRelease, tag: &Tag) -> Outcome<()> {
-    let release = release.release();
-    let reference = ManifestReference::Tag(tag.clone());
-    if let Some(found) = store.manifest(release.repository(), &reference).await?
-        && found.digest != *release.digest()
-    {
-        return Err(Failure::refused_to_publish(format!(
-            "cannot promote: the release `{}:{tag}` exists",
-            release.repository()
-        ))
-        .because(format!("expected nothing there or {}, found {}", release.digest(), found.digest))
-        .hint("run the hub's job again: it takes the next number"));
-    }
-    put(store, release, tag).await
-}
-
-/// Points `:candidate` at a release; `before` is what it named when everything was verified.
-///
-/// # Errors
-/// A fork: another host promoted from the same predecessor, and its release is named.
-pub async fn point(
-    store: &dyn ImageStore,
-    release: &PromotableRelease,
-    before: Option<&VerifiedRelease>,
-    after_write: AfterWrite<'_>,
-) -> Outcome<()> {
-    let (release, tag) = (release.release(), Channel::Candidate.tag());
-    let found = store.manifest(release.repository(), &ManifestReference::Tag(tag.clone())).await?;
-    let found = found.map(|found| found.digest);
-    if found.as_ref() == Some(release.digest()) {
-        return Ok(());
-    }
-    if found.as_ref() != before.map(VerifiedRelease::digest) {
-        return Err(fork(release, found.as_ref()));
-    }
-    put(store, release, &tag).await.map_err(|failure| match failure.kind() {
-        FailureKind::Refused { .. } => failure,
-        _ => failure.note(
-            "runner problem, not your script: the release and its evidence are complete; run the same job again",
-        ),
-    })?;
-    after_write("release-candidate");
-    Ok(())
-}
-
-async fn put(store: &dyn ImageStore, release: &VerifiedRelease, tag: &Tag) -> Outcome<()> {
-    let manifest = release.manifest();
-    let repository = release.repository();
-    store.put_manifest(repository, &manifest.media_type, manifest.bytes.clone(), Some(tag)).await?;
-    let found = store.manifest(repository, &ManifestReference::Tag(tag.clone())).await?;
-    match found {
-        Some(found) if found.digest == *release.digest() => Ok(()),
-        found => Err(fork(release, found.map(|found| found.digest).as_ref())),
-    }
-}
-
-fn fork(ours: &VerifiedRelease, theirs: Option<&crate::domain::digest::Digest>) -> Failure {
-    let shown = theirs.map_or_else(|| "nothing".to_owned(), ToString::to_string);
-    let previous = ours.release().previous.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
-    Failure::refused_to_publish(format!(
-        "two releases of `{}` claim to be the candidate: a fork",
-        ours.release().platform
-    ))
-    .because(format!("ours is {} ({}), `:candidate` names {shown}", ours.digest(), ours.release().version))
-    .because(format!("ours follows {previous}"))
-    .hint("hubs of one platform must promote one after the other: set `resource_group` on the job, and let one host alone promote")
-    .hint("run the hub's job again: it begins from whatever `:candidate` names then")
 }
 
 fn before_the_tags(failure: Failure) -> Failure {

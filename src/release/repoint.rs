@@ -6,17 +6,18 @@ use std::path::Path;
 
 use time::OffsetDateTime;
 
-use crate::delivery::lock::DeliveryLock;
 use crate::delivery::push::AfterWrite;
 use crate::domain::image::Repository;
+use crate::domain::release::Release;
 use crate::domain::trust::{Channel, TrustPolicy};
 use crate::failure::{Failure, Outcome};
 use crate::job_log::JobLog;
 use crate::registry::{ImageStore, ManifestReference};
 use crate::release::follow::follow;
-use crate::release::promote::{Promoted, at_the_tags, point};
+use crate::release::promote::{Promoted, at_the_tags, turns};
 use crate::release::publish::{PromotableRelease, verify_all};
-use crate::release::store::{VerifiedRelease, candidate, read, repository_of};
+use crate::release::store::{Standing, read, repository_of, standing};
+use crate::release::tags::point;
 
 /// Where releases and tags are.
 pub struct Repointing<'a> {
@@ -31,8 +32,8 @@ pub struct Repointing<'a> {
 #[derive(Debug)]
 pub struct Plan {
     pub target: PromotableRelease,
-    /// The release that `:candidate` names now.
-    pub present: Option<VerifiedRelease>,
+    /// What `:candidate` names now; it need not be a release, which this repairs.
+    pub present: Standing,
     /// Repositories whose `:candidate` names another digest than the target's, or nothing.
     pub component_tags: Vec<Repository>,
 }
@@ -40,13 +41,13 @@ pub struct Plan {
 impl Plan {
     /// Returns whether `:candidate` has to move.
     pub fn moves_candidate(&self) -> bool {
-        self.present.as_ref().map(VerifiedRelease::digest) != Some(self.target.release().digest())
+        self.present.digest() != Some(self.target.release().digest())
     }
 
     /// Returns whether the target is older than what `:candidate` names.
     pub fn is_rollback(&self) -> bool {
         let target = self.target.release().release().sequence;
-        self.present.as_ref().is_some_and(|present| target < present.release().sequence)
+        matches!(&self.present, Standing::Release(present) if target < present.release().sequence)
     }
 }
 
@@ -62,7 +63,7 @@ pub async fn plan(parts: &Repointing<'_>, platform: &str, reference: &ManifestRe
         .because(format!("it expired at {}", release.release().expires_at))
         .hint("run the hub's job: it makes a new release"));
     }
-    let present = candidate(parts.store, parts.policy, parts.prefix, platform, parts.now).await?;
+    let present = standing(parts.store, parts.policy, parts.prefix, platform, parts.now).await?;
     let target = verify_all(parts.store, parts.policy, parts.prefix, release, parts.now).await?;
     let mut component_tags = Vec::new();
     for image in target.images() {
@@ -84,10 +85,10 @@ pub async fn repoint(
     log: &JobLog,
     after_write: AfterWrite<'_>,
 ) -> Outcome<Promoted> {
-    let platform = plan.target.release().release().platform.clone();
-    let _turn = DeliveryLock::of_promotion(parts.state_dir, &platform).await?;
+    let Release { platform, components, .. } = plan.target.release().release();
+    let _turns = turns(parts.state_dir, platform, components, log).await?;
     let already = !plan.moves_candidate();
-    point(parts.store, &plan.target, plan.present.as_ref(), after_write).await?;
+    point(parts.store, &plan.target, plan.present.digest(), after_write).await?;
     let release = plan.target.release();
     log.line(format!(
         "tag     {}:{}  names release {}",

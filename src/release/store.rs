@@ -1,15 +1,18 @@
 //! Releases in their repository: read by tag or digest, checked, verified.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::delivery::verify::{collect, store_failure};
 use crate::domain::digest::Digest;
+use crate::domain::evidence::Format;
 use crate::domain::evidence::layout::OCI_MANIFEST;
 use crate::domain::image::Repository;
 use crate::domain::release::{MAX_RELEASE_BYTES, RELEASE_MEDIA_TYPE, Release};
-use crate::domain::trust::{Channel, Subject, TrustPolicy};
+use crate::domain::trust::{AcceptedSignature, Channel, Subject, TrustPolicy};
 use crate::failure::{
     CLI_NO_SUCH_TAG, CLI_WRONG_SIGNATURE, EXIT_REFUSED_BY_PUBLISH_POLICY, Failure, FailureKind, Outcome,
 };
@@ -28,7 +31,7 @@ pub struct VerifiedRelease {
     repository: Repository,
     manifest: StoredManifest,
     release: Release,
-    key: String,
+    signature: AcceptedSignature,
 }
 
 impl VerifiedRelease {
@@ -54,7 +57,35 @@ impl VerifiedRelease {
 
     /// Returns the name of the key that signed it.
     pub fn key(&self) -> &str {
-        &self.key
+        self.signature.key()
+    }
+
+    /// Returns the forms in which a good signature was found.
+    pub fn formats(&self) -> &BTreeSet<Format> {
+        self.signature.formats()
+    }
+}
+
+/// What a platform's `:candidate` names.
+#[derive(Debug)]
+pub enum Standing {
+    Nothing,
+    Release(Box<VerifiedRelease>),
+    /// Something that is no release, or that no trusted key signed.
+    Untrusted {
+        digest: Digest,
+        why: Failure,
+    },
+}
+
+impl Standing {
+    /// Returns the digest that the tag names.
+    pub fn digest(&self) -> Option<&Digest> {
+        match self {
+            Self::Nothing => None,
+            Self::Release(release) => Some(release.digest()),
+            Self::Untrusted { digest, .. } => Some(digest),
+        }
     }
 }
 
@@ -112,7 +143,7 @@ pub async fn read(
     reference: &ManifestReference,
     now: OffsetDateTime,
 ) -> Outcome<VerifiedRelease> {
-    find(store, policy, repository, reference, now).await?.ok_or_else(|| {
+    let found = find(store, repository, reference).await?.ok_or_else(|| {
         let shown = match reference {
             ManifestReference::Tag(tag) => format!("{repository}:{tag}"),
             ManifestReference::Digest(digest) => format!("{repository}@sha256:{}…", digest.short()),
@@ -120,10 +151,35 @@ pub async fn read(
         let kind = FailureKind::Refused { stage: EXIT_REFUSED_BY_PUBLISH_POLICY, cli: CLI_NO_SUCH_TAG };
         Failure::new(kind, format!("there is no release `{shown}` in `{}`", store.place()))
             .hint("`airlock release list` shows what there is")
-    })
+    })?;
+    check(store, policy, repository, reference, found, now).await
+}
+
+/// Looks at what `:candidate` names; what nobody trusted signed is a finding here, not a failure.
+pub async fn standing(
+    store: &dyn ImageStore,
+    policy: &TrustPolicy,
+    prefix: Option<&Repository>,
+    platform: &str,
+    now: OffsetDateTime,
+) -> Outcome<Standing> {
+    let repository = repository_of(prefix, platform)?;
+    let reference = ManifestReference::Tag(Channel::Candidate.tag());
+    let Some(found) = find(store, &repository, &reference).await? else { return Ok(Standing::Nothing) };
+    let digest = found.digest.clone();
+    match check(store, policy, &repository, &reference, found, now).await {
+        Ok(release) => Ok(Standing::Release(Box::new(release))),
+        Err(why) if matches!(why.kind(), FailureKind::Refused { .. }) => {
+            Ok(Standing::Untrusted { digest, why })
+        }
+        Err(failure) => Err(failure),
+    }
 }
 
 /// Reads and verifies the release that `:candidate` names; `None` when there is none yet.
+///
+/// # Errors
+/// What stands there is not trusted: nothing can follow it, and only a person decides what replaces it.
 pub async fn candidate(
     store: &dyn ImageStore,
     policy: &TrustPolicy,
@@ -131,19 +187,31 @@ pub async fn candidate(
     platform: &str,
     now: OffsetDateTime,
 ) -> Outcome<Option<VerifiedRelease>> {
-    let repository = repository_of(prefix, platform)?;
-    find(store, policy, &repository, &ManifestReference::Tag(Channel::Candidate.tag()), now).await
+    match standing(store, policy, prefix, platform, now).await? {
+        Standing::Nothing => Ok(None),
+        Standing::Release(release) => Ok(Some(*release)),
+        Standing::Untrusted { why, .. } => Err(why.hint(format!(
+            "for the release team: `airlock promote {platform} VERSION` points `:candidate` at a release that is trusted; where there is none, remove the tag and run the hub's job again"
+        ))),
+    }
 }
 
 async fn find(
     store: &dyn ImageStore,
+    repository: &Repository,
+    reference: &ManifestReference,
+) -> Outcome<Option<StoredManifest>> {
+    store.manifest(repository, reference).await.map_err(store_failure("read the release"))
+}
+
+async fn check(
+    store: &dyn ImageStore,
     policy: &TrustPolicy,
     repository: &Repository,
     reference: &ManifestReference,
+    manifest: StoredManifest,
     now: OffsetDateTime,
-) -> Outcome<Option<VerifiedRelease>> {
-    let found = store.manifest(repository, reference).await.map_err(store_failure("read the release"))?;
-    let Some(manifest) = found else { return Ok(None) };
+) -> Outcome<VerifiedRelease> {
     let name = format!("{repository}@sha256:{}…", manifest.digest.short());
     let broken = |why: String| {
         let kind = FailureKind::Refused { stage: EXIT_REFUSED_BY_PUBLISH_POLICY, cli: CLI_WRONG_SIGNATURE };
@@ -186,12 +254,7 @@ async fn find(
     let release = Release::parse(&document).map_err(|e| broken(e.to_string()))?;
     // A genuine document in another's place is none of this place: the signature covers only its bytes.
     check_place(&release, repository, reference).map_err(broken)?;
-    Ok(Some(VerifiedRelease {
-        repository: repository.clone(),
-        manifest,
-        release,
-        key: signature.key().to_owned(),
-    }))
+    Ok(VerifiedRelease { repository: repository.clone(), manifest, release, signature })
 }
 
 #[cfg(test)]
@@ -201,7 +264,8 @@ impl VerifiedRelease {
         let bytes = Bytes::from(serde_json::to_vec(&release).expect("a release is JSON"));
         let digest = Digest::of(&bytes);
         let manifest = StoredManifest { media_type: OCI_MANIFEST.to_owned(), digest, bytes };
-        Self { repository, manifest, release, key: "release-2026".into() }
+        let signature = AcceptedSignature::unchecked("release-2026");
+        Self { repository, manifest, release, signature }
     }
 }
 

@@ -24,7 +24,7 @@ use crate::failure::Outcome;
 use crate::registry::{Descriptor, ImageStore, ManifestReference, StoreError};
 
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-/// Most layers that a tag keeps; beyond, the oldest that are not ours go.
+/// Most layers that a tag keeps; beyond, layers go that are not ours: see [`LegacyTag::drop_surplus`].
 const MAX_LAYERS: usize = 100;
 
 /// Stores the attestations; returns the envelopes that are there now, ours or an earlier try's.
@@ -180,18 +180,36 @@ impl<'a> LegacyTag<'a> {
         Ok(())
     }
 
+    /// Drops what is too much: of kinds that nobody knows first, then of earlier promotions, whose bundles stay,
+    /// then of staging; of each the oldest first. A promotion never drops what staging wrote, which releases
+    /// name: whoever writes it again keeps its own.
+    fn drop_surplus(&mut self) {
+        let staged =
+            |layer: &Descriptor| kind_of(layer).is_some_and(|kind| EvidenceKind::ALL.contains(&kind));
+        let writes_staged = self.ours.iter().any(staged);
+        let rank = |layer: &Descriptor| match kind_of(layer) {
+            None => 0,
+            Some(kind) if EvidenceKind::PROMOTED.contains(&kind) => 1,
+            Some(_) => 2,
+        };
+        let mut surplus = self.layers.len().saturating_sub(MAX_LAYERS);
+        for going in 0..=2 {
+            let ours = &self.ours;
+            self.layers.retain(|layer| {
+                let mine = ours.contains(layer) || (staged(layer) && !writes_staged);
+                let dropped = surplus > 0 && rank(layer) == going && !mine;
+                surplus -= usize::from(dropped);
+                !dropped
+            });
+        }
+    }
+
     /// Writes the tag if anything was appended.
     async fn write(mut self) -> Outcome<()> {
         if self.changed == Change::None {
             return Ok(());
         }
-        let mut surplus = self.layers.len().saturating_sub(MAX_LAYERS);
-        let ours = std::mem::take(&mut self.ours);
-        self.layers.retain(|layer| {
-            let dropped = surplus > 0 && !ours.contains(layer);
-            surplus -= usize::from(dropped);
-            !dropped
-        });
+        self.drop_surplus();
         let diff_ids: Vec<&str> = self.layers.iter().map(|layer| layer.digest.as_str()).collect();
         let config = serde_json::json!({
             "architecture": "", "os": "", "config": {},
@@ -209,4 +227,9 @@ impl<'a> LegacyTag<'a> {
             .map_err(store_failure("store the image's evidence"))?;
         Ok(())
     }
+}
+
+/// Returns the kind that a layer says it is of.
+fn kind_of(layer: &Descriptor) -> Option<EvidenceKind> {
+    EvidenceKind::of_predicate_type(layer.annotations.as_ref()?.get(PREDICATE_ANNOTATION)?)
 }

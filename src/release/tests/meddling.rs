@@ -1,4 +1,5 @@
-//! A store around a layout that dies at its n-th write.
+//! A store around a layout in which something goes wrong: it dies at its n-th write, it loses what it accepted,
+//! or somebody else writes a tag a moment later.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,13 +12,38 @@ use crate::domain::image::{Repository, Tag};
 use crate::registry::layout::LayoutDirectory;
 use crate::registry::{BlobContent, Descriptor, ImageStore, ManifestReference, StoreError, StoredManifest};
 
-/// A store that dies at its n-th write, as the process around it would.
-pub(super) struct Dying<'a> {
-    pub(super) inner: &'a LayoutDirectory,
-    pub(super) writes_left: AtomicUsize,
+/// More writes than any promotion has.
+pub(super) const ALL_WRITES: usize = 1000;
+
+/// The store.
+pub(super) struct Meddling<'a> {
+    inner: &'a LayoutDirectory,
+    /// At the next write after these it dies, as the process around it would.
+    writes_left: AtomicUsize,
+    /// Which manifests it says it has stored and has not.
+    loses: fn(&Repository, Option<&Tag>) -> bool,
+    /// What somebody else puts under a tag right after we have.
+    overtaken: Option<(Tag, StoredManifest)>,
 }
 
-impl Dying<'_> {
+impl<'a> Meddling<'a> {
+    pub(super) fn dying(inner: &'a LayoutDirectory, writes_left: usize) -> Self {
+        Self { inner, writes_left: AtomicUsize::new(writes_left), loses: |_, _| false, overtaken: None }
+    }
+
+    pub(super) fn losing(inner: &'a LayoutDirectory, loses: fn(&Repository, Option<&Tag>) -> bool) -> Self {
+        Self { loses, ..Self::dying(inner, ALL_WRITES) }
+    }
+
+    pub(super) fn overtaken(inner: &'a LayoutDirectory, tag: Tag, by: StoredManifest) -> Self {
+        Self { overtaken: Some((tag, by)), ..Self::dying(inner, ALL_WRITES) }
+    }
+
+    /// Returns how many writes there were.
+    pub(super) fn writes(&self) -> usize {
+        ALL_WRITES - self.writes_left.load(Ordering::SeqCst)
+    }
+
     fn write(&self) -> Result<(), StoreError> {
         let left = self.writes_left.load(Ordering::SeqCst);
         if left == 0 {
@@ -30,7 +56,7 @@ impl Dying<'_> {
 }
 
 #[async_trait]
-impl ImageStore for Dying<'_> {
+impl ImageStore for Meddling<'_> {
     fn place(&self) -> String {
         self.inner.place()
     }
@@ -89,7 +115,16 @@ impl ImageStore for Dying<'_> {
         tag: Option<&Tag>,
     ) -> Result<Digest, StoreError> {
         self.write()?;
-        self.inner.put_manifest(repository, media_type, bytes, tag).await
+        if (self.loses)(repository, tag) {
+            return Ok(Digest::of(&bytes));
+        }
+        let digest = self.inner.put_manifest(repository, media_type, bytes, tag).await?;
+        if let Some((overtaken, by)) = &self.overtaken
+            && tag == Some(overtaken)
+        {
+            self.inner.put_manifest(repository, &by.media_type, by.bytes.clone(), tag).await?;
+        }
+        Ok(digest)
     }
 
     async fn referrers(
@@ -109,6 +144,9 @@ impl ImageStore for Dying<'_> {
         bytes: Bytes,
     ) -> Result<Digest, StoreError> {
         self.write()?;
+        if (self.loses)(repository, None) {
+            return Ok(Digest::of(&bytes));
+        }
         self.inner.put_referrer(repository, subject, media_type, bytes).await
     }
 
