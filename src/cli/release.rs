@@ -12,6 +12,7 @@ use crate::job_log::printable;
 use crate::registry::ManifestReference;
 use crate::release::diff::{ReleaseDiff, diff};
 use crate::release::store::{Standing, VerifiedRelease, read, repository_of, standing};
+use crate::release::tags::versions;
 
 /// Most releases that are listed.
 const MAX_LISTED: usize = 1000;
@@ -131,13 +132,7 @@ async fn list(arguments: &ListArguments) -> Outcome<()> {
     let repository = repository_of(opened.prefix.as_ref(), &arguments.platform)?;
     let (policy, prefix) = (&opened.policy, opened.prefix.as_ref());
     let present = standing(store, policy, prefix, &arguments.platform, now).await?;
-    let tags = store.tags(&repository, 100_000).await?;
-    let mut versions: Vec<_> = tags
-        .into_iter()
-        .filter_map(|tag| Some((tag.as_str().rsplit_once("-r")?.1.parse::<u64>().ok()?, tag)))
-        .collect();
-    versions.sort_by(|a, b| b.cmp(a));
-    let reading = versions.into_iter().take(MAX_LISTED).map(|(_, tag)| {
+    let reading = versions(store, &repository).await?.into_iter().take(MAX_LISTED).map(|(_, tag)| {
         let (repository, present) = (&repository, &present);
         async move {
             let reference = ManifestReference::Tag(tag.clone());

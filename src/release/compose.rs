@@ -10,11 +10,10 @@ use crate::domain::release::{Release, ReleaseComponent, ReleaseHub, ReleaseInput
 use crate::failure::{Failure, Outcome};
 use crate::registry::ImageStore;
 use crate::release::store::{ReleaseManifest, VerifiedRelease};
+use crate::release::tags::versions;
 
 /// How long a release is valid.
 const VALIDITY: Duration = Duration::days(365);
-/// Most version tags of releases that are looked at.
-const MAX_TAGS: usize = 100_000;
 
 /// What a green hub run knows.
 #[derive(Debug, Clone)]
@@ -105,8 +104,6 @@ async fn next_sequence(
     repository: &Repository,
     predecessor: Option<&VerifiedRelease>,
 ) -> Outcome<u64> {
-    let tags = store.tags(repository, MAX_TAGS).await?;
-    let taken = tags.iter().filter_map(|tag| tag.as_str().rsplit_once("-r")?.1.parse::<u64>().ok());
-    let highest = taken.filter(|number| *number < 1 << 53).max().unwrap_or(0);
+    let highest = versions(store, repository).await?.first().map_or(0, |(sequence, _)| *sequence);
     Ok(predecessor.map_or(0, |release| release.release().sequence).max(highest) + 1)
 }

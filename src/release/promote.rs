@@ -28,7 +28,7 @@ use crate::release::evidence::{PromotionEvidence, sign_release};
 use crate::release::follow::{Followed, follow};
 use crate::release::publish::{PromotableRelease, publish, verify_all};
 use crate::release::store::{VerifiedRelease, candidate, repository_of};
-use crate::release::tags::{point, put_version};
+use crate::release::tags::{Rival, point, put_version, refuse_rival};
 
 /// Where a promotion reads, signs and writes.
 pub struct PromotionParts<'a> {
@@ -119,10 +119,12 @@ pub async fn promote(
     }
 
     // The commit point: from here on a stop is noted and the component tags are finished.
+    refuse_rival(store, &promotable, Rival::BeforeCandidate).await.map_err(before_the_tags)?;
     let before = present.as_ref().map(VerifiedRelease::digest);
     point(store, &promotable, before, after_write).await?;
     log.line(format!("tag     {repository}:candidate  names release {tag} now"));
     let followed = follow(store, &promotable, log, after_write).await.map_err(at_the_tags)?;
+    refuse_rival(store, &promotable, Rival::AfterCandidate).await.map_err(at_the_tags)?;
     if cancel.is_cancelled() {
         log.line("cancel noted: too late to stop, the release is the candidate and its tags are complete");
     }

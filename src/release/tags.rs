@@ -4,12 +4,52 @@
 
 use crate::delivery::push::AfterWrite;
 use crate::domain::digest::Digest;
-use crate::domain::image::Tag;
+use crate::domain::image::{Repository, Tag};
 use crate::domain::trust::Channel;
 use crate::failure::{Failure, FailureKind, Outcome};
 use crate::registry::{ImageStore, ManifestReference};
 use crate::release::publish::PromotableRelease;
 use crate::release::store::VerifiedRelease;
+
+/// Most tags that are looked at for those of releases.
+const MAX_TAGS: usize = 100_000;
+
+/// Returns every version tag with its sequence, the newest first.
+pub async fn versions(store: &dyn ImageStore, repository: &Repository) -> Outcome<Vec<(u64, Tag)>> {
+    let tags = store.tags(repository, MAX_TAGS).await?;
+    let sequence = |tag: &Tag| tag.as_str().rsplit_once("-r")?.1.parse::<u64>().ok().filter(|n| *n < 1 << 53);
+    let mut versions: Vec<(u64, Tag)> =
+        tags.into_iter().filter_map(|tag| Some((sequence(&tag)?, tag))).collect();
+    versions.sort_by(|a, b| b.cmp(a));
+    Ok(versions)
+}
+
+/// Refuses when a release was tagged after ours got its number: another host promotes at the same time.
+///
+/// A number is taken when nothing above it has a tag, so whoever finishes last sees the other's tag.
+pub async fn refuse_rival(store: &dyn ImageStore, release: &PromotableRelease, when: Rival) -> Outcome<()> {
+    let ours = release.release();
+    let newer = versions(store, ours.repository()).await?;
+    let Some((_, tag)) = newer.into_iter().find(|(sequence, _)| *sequence > ours.release().sequence) else {
+        return Ok(());
+    };
+    let reference = ManifestReference::Tag(tag.clone());
+    let found = store.manifest(ours.repository(), &reference).await?.map(|found| found.digest);
+    let theirs = format!("theirs is {} ({tag})", shown(found.as_ref()));
+    Err(match when {
+        Rival::BeforeCandidate => fork(ours, &theirs),
+        Rival::AfterCandidate => fork(ours, &theirs).because(
+            "`:candidate` and the component tags name ours: theirs may have been the candidate for a moment",
+        ),
+    })
+}
+
+/// When a rival was looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rival {
+    BeforeCandidate,
+    AfterCandidate,
+}
 
 /// Puts the version tag, which never moves.
 ///
@@ -51,9 +91,9 @@ pub async fn point(
         return Ok(());
     }
     if found.as_ref() != before {
-        return Err(fork(release, found.as_ref()));
+        return Err(moved(release, found.as_ref()));
     }
-    put(store, release, &tag, fork).await.map_err(|failure| match failure.kind() {
+    put(store, release, &tag, moved).await.map_err(|failure| match failure.kind() {
         FailureKind::Refused { .. } => failure,
         _ => failure.note(
             "runner problem, not your script: the release and its evidence are complete; run the same job again",
@@ -92,13 +132,17 @@ fn version_exists(ours: &VerifiedRelease, found: Option<&Digest>) -> Failure {
         .hint("where hubs of one platform run on several hosts, set `resource_group` on the job")
 }
 
-fn fork(ours: &VerifiedRelease, theirs: Option<&Digest>) -> Failure {
+fn moved(ours: &VerifiedRelease, found: Option<&Digest>) -> Failure {
+    fork(ours, &format!("`:candidate` names {}", shown(found)))
+}
+
+fn fork(ours: &VerifiedRelease, theirs: &str) -> Failure {
     let previous = ours.release().previous.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
     Failure::refused_to_publish(format!(
         "two releases of `{}` claim to be the candidate: a fork",
         ours.release().platform
     ))
-    .because(format!("ours is {} ({}), `:candidate` names {}", ours.digest(), ours.release().version, shown(theirs)))
+    .because(format!("ours is {} ({}), {theirs}", ours.digest(), ours.release().version))
     .because(format!("ours follows {previous}"))
     .hint("hubs of one platform must promote one after the other: set `resource_group` on the job, and let one host alone promote")
     .hint("run the hub's job again: it begins from whatever `:candidate` names then")
