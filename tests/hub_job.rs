@@ -5,6 +5,8 @@ mod support;
 
 #[path = "hub_job/broken.rs"]
 mod broken;
+#[path = "hub_job/documented.rs"]
+mod documented;
 #[path = "hub_job/green.rs"]
 mod green;
 #[path = "hub_job/refused.rs"]

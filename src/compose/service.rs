@@ -91,7 +91,15 @@ pub(super) fn compile(
 
     let own_labels =
         read.get("labels").map_or_else(BTreeMap::new, |value| labels(&place("labels"), value, refusing));
-    let one_shot = own_labels.get(ONE_SHOT_LABEL).is_some_and(|value| value == "true");
+    let one_shot = match own_labels.get(ONE_SHOT_LABEL).map(String::as_str) {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(other) => {
+            let expected = format!("found `{other}`, expected \"true\" or \"false\"");
+            refusing.refuse(format!("{}.{ONE_SHOT_LABEL}", place("labels")), expected);
+            false
+        }
+    };
     let mut all_labels: BTreeMap<String, String> =
         own_labels.into_iter().filter(|(key, _)| key != ONE_SHOT_LABEL).collect();
     all_labels.extend(request.labels.clone());

@@ -6,10 +6,11 @@ use std::time::Duration;
 use bollard::auth::DockerCredentials;
 use bollard::models::ImageInspect;
 use bollard::query_parameters::{
-    CreateImageOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder,
+    CreateImageOptionsBuilder, ListImagesOptions, RemoveImageOptionsBuilder, TagImageOptionsBuilder,
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
+use time::OffsetDateTime;
 
 use super::{Engine, EngineError};
 use crate::domain::digest::Digest;
@@ -133,6 +134,23 @@ impl Engine {
                 error => Err(error),
             },
         }
+    }
+
+    /// Returns every name that begins with `prefix`, with the time at which it was last given.
+    pub async fn names_below(&self, prefix: &str) -> Result<Vec<(String, OffsetDateTime)>, EngineError> {
+        let failed = |e| EngineError::from_bollard(format!("list the images named `{prefix}…`"), e);
+        let images = self.docker.list_images(None::<ListImagesOptions>).await.map_err(failed)?;
+        let mut names = Vec::new();
+        for name in images.into_iter().flat_map(|image| image.repo_tags) {
+            if !name.starts_with(prefix) {
+                continue;
+            }
+            // Gone since it was listed, or nobody gave it the name after it was loaded: not ours to judge.
+            let Ok(found) = self.docker.inspect_image(&name).await else { continue };
+            let given = found.metadata.and_then(|known| known.last_tag_time).filter(|time| time.year() > 1);
+            names.extend(given.map(|time| (name, time)));
+        }
+        Ok(names)
     }
 
     /// Returns the id that a name stands for now; `None` when there is no such image.

@@ -81,21 +81,21 @@ pub fn summary(report: &TestReport) -> String {
     if report.files().is_empty() {
         return "passed by exit status; no report is declared or written".to_owned();
     }
-    format!("passed by exit status; {} (the tenant's own words)", counts(report))
+    format!("passed by exit status; the reports count {} (the tenant's own words)", counts(report))
 }
 
 /// Returns the counts alone.
 pub fn counts(report: &TestReport) -> String {
     let counts = report.totals();
     format!(
-        "the reports count {} tests, {} failed, {} in error, {} skipped",
+        "{} tests, {} failed, {} in error, {} skipped",
         counts.tests, counts.failures, counts.errors, counts.skipped
     )
 }
 
 fn unusable(what: impl Into<String>) -> Failure {
     Failure::job(EXIT_TESTS_FAILED, format!("cannot use the declared test reports: {}", what.into()))
-        .hint("mend the report or the list `junit` in `airlock.toml`")
+        .hint("mend the report, or the list `junit` in `airlock.toml`; the reports of a hub are `reports/*.xml`")
         .note("this is your job's result")
 }
 

@@ -29,7 +29,9 @@ use crate::failure::Outcome;
 use crate::job_log::JobLog;
 use crate::registry::ImageStore;
 use crate::release::store::VerifiedRelease;
-pub use engine::{EngineParts, LOADED_TAG_PREFIX, LoadedSnapshot, into_engine, refuse_sidecars};
+pub use engine::{
+    EngineParts, LOADED_TAG_PREFIX, LoadedSnapshot, forget_unused, into_engine, refuse_sidecars,
+};
 pub use release_parts::ReleaseParts;
 
 /// How many images are read from the store at the same time.

@@ -1,9 +1,8 @@
 //! From two staged components to `:candidate`; a broken contract leaves the old candidate standing.
 
+use crate::documented;
 use crate::site::{LEDGER, Site, write_server};
 use crate::support::runner::JobState;
-use crate::support::staging::text;
-use crate::tools::{BOTH, OFFLINE, Verifier, accepts, rejects};
 
 #[test]
 fn a_green_hub_promotes_the_same_digests_and_a_broken_contract_leaves_the_candidate_standing() {
@@ -35,7 +34,7 @@ fn a_green_hub_promotes_the_same_digests_and_a_broken_contract_leaves_the_candid
         assert_eq!(billing["evidence"][kind], told["envelope"], "{kind}");
     }
     assert!(site.host.verify("acme/billing:candidate", &[]).status.success());
-    verified_by_strangers(&site, &first);
+    documented::are_true(&site, &first);
     assert_eq!(
         site.statuses(),
         [
@@ -78,39 +77,4 @@ fn a_green_hub_promotes_the_same_digests_and_a_broken_contract_leaves_the_candid
     assert!(diff.contains("changed     billing") && diff.contains("changed     ledger"), "{diff}");
     let list = site.release(&["list", "acme"]);
     assert_eq!(list.lines().filter(|line| line.starts_with("candidate")).count(), 1, "{list}");
-}
-
-/// cosign in both majors accepts the release and what the hub said about an image, and rejects another key.
-fn verified_by_strangers(site: &Site, candidate: &serde_json::Value) {
-    let registry = site.host.registry.as_ref().expect("a registry");
-    let verifier = Verifier::of(registry);
-    let release = format!(
-        "{}/{}@{}",
-        registry.host,
-        candidate["repository"].as_str().expect("a repository"),
-        candidate["digest"].as_str().expect("a digest")
-    );
-    let image = &candidate["release"]["components"][0]["images"][0];
-    let image = format!("{}/acme/billing@{}", registry.host, image["manifest"].as_str().expect("a digest"));
-    let (release_key, attestation_key, stranger) =
-        (site.host.path("release.pub"), site.host.path("attestation.pub"), site.host.path("stranger.pub"));
-    for major in BOTH {
-        accepts(major, &verifier.verify(major, &release_key, &release));
-        rejects(major, &verifier.verify(major, &stranger, &release), "");
-        rejects(major, &verifier.verify(major, &site.host.path("image.pub"), &release), "");
-        for kind in [
-            "https://k8s.io/promo-tools/promotion/v1",
-            "https://slsa.dev/verification_summary/v1",
-            "https://in-toto.io/attestation/test-result/v0.1",
-        ] {
-            accepts(major, &verifier.verify_attestation(major, &attestation_key, kind, &image));
-            rejects(major, &verifier.verify_attestation(major, &stranger, kind, &image), "");
-        }
-        // The image itself is still signed by the image key alone.
-        accepts(
-            major,
-            &verifier
-                .cosign(major, &["verify", "--key", text(&site.host.path("image.pub")), OFFLINE, &image]),
-        );
-    }
 }

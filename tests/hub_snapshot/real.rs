@@ -11,7 +11,8 @@ use airlock::domain::trust::TrustPolicy;
 use airlock::engine::Engine;
 use airlock::failure::Outcome;
 use airlock::hub::snapshot::{
-    EngineParts, LoadedSnapshot, Patience, Projects, Snapshot, SnapshotParts, into_engine, take,
+    EngineParts, LOADED_TAG_PREFIX, LoadedSnapshot, Patience, Projects, Snapshot, SnapshotParts,
+    forget_unused, into_engine, take,
 };
 use airlock::job_log::{JobLog, LogStyle};
 use airlock::registry::ImageStore;
@@ -188,9 +189,17 @@ async fn two_components_of_a_layout_are_verified_and_run_in_the_engine() {
     let left = left
         .filter(|entry| entry.as_ref().is_ok_and(|e| e.file_name().to_string_lossy().starts_with("layers-")));
     assert_eq!(left.count(), 0, "layers on their way are gone");
-    bench.remove_from_engine(&loaded, &|repository, config, _| {
-        format!("airlock-hub/acme/{repository}:{config}")
-    });
+    // They stay for the next runs, and go when none has taken them for a week.
+    let ours = format!("{LOADED_TAG_PREFIX}acme/");
+    for (days, there) in [(6, true), (8, false)] {
+        let then = OffsetDateTime::now_utc() + time::Duration::days(days);
+        forget_unused(&engine, &ours, then, &bench.log()).await.expect("the engine");
+        for image in loaded.snapshot.components.iter().flat_map(|component| &component.images) {
+            let found = engine.image_id(image.config.as_str()).await.expect("an answer");
+            assert_eq!(found.is_some(), there, "after {days} days");
+        }
+    }
+    assert!(bench.told().contains("no run took it for 7 days"), "{}", bench.told());
 }
 
 #[tokio::test]

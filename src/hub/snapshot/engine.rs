@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
+use time::{Duration, OffsetDateTime};
 
 use super::{Snapshot, SnapshotImage, SnapshotSidecar};
 use crate::cancel::Cancel;
@@ -24,8 +25,10 @@ use crate::settings::{ImageSettings, StorePlace};
 
 /// How many images are fetched at the same time.
 const MAX_AT_ONCE: usize = 4;
-/// Name part of the images that are loaded from a layout; they stay as a cache, as pulled ones do.
+/// Name part of the images that are loaded from a layout; they stay as a cache for the next runs.
 pub const LOADED_TAG_PREFIX: &str = "airlock-hub/";
+/// How long an image that was loaded from a layout stays in the engine after the last run that took it.
+const KEPT_UNUSED: Duration = Duration::days(7);
 
 /// What images are put into the engine with.
 pub struct EngineParts<'a> {
@@ -93,6 +96,9 @@ pub async fn into_engine(
 ) -> Outcome<LoadedSnapshot> {
     let _section = log.section("images", "Images of the stack");
     refuse_sidecars(manifest, parts.images, parts.store, parts.prefix)?;
+    if matches!(parts.place, StorePlace::Layout(_)) {
+        forget_unused(parts.engine, LOADED_TAG_PREFIX, OffsetDateTime::now_utc(), log).await?;
+    }
     // Several services may run one image; it is fetched once.
     let mut unique: BTreeMap<(&Repository, &Digest), &SnapshotImage> = BTreeMap::new();
     for image in snapshot.components.iter().flat_map(|component| &component.images) {
@@ -120,6 +126,24 @@ pub async fn into_engine(
     images.extend(sidecars.iter().map(|sidecar| (sidecar.service.clone(), sidecar.id.clone())));
     snapshot.sidecars = sidecars;
     Ok(LoadedSnapshot { snapshot, images })
+}
+
+/// Forgets images that were loaded from a layout and that no run took for a while.
+///
+/// A run names what it takes anew, so what is in use is never old; the engine itself keeps an image that a
+/// container has.
+pub async fn forget_unused(engine: &Engine, prefix: &str, now: OffsetDateTime, log: &JobLog) -> Outcome<()> {
+    for (name, named_at) in engine.names_below(prefix).await? {
+        if named_at + KEPT_UNUSED < now {
+            match engine.remove_image_tag(&name).await {
+                Ok(()) => {
+                    log.line(format!("forgot  {name}: no run took it for {} days", KEPT_UNUSED.whole_days()))
+                }
+                Err(error) => tracing::warn!(name, %error, "an unused image stays in the engine"),
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn component_image(
@@ -212,5 +236,8 @@ async fn load(
         layers.push(path);
     }
     progress.set(format!("{}: loading", repository.last_part()));
-    Ok(parts.engine.load_image(image.image.config(), &layers, &tag).await?)
+    let id = parts.engine.load_image(image.image.config(), &layers, &tag).await?;
+    // Loading does not note when the name was given; naming does.
+    parts.engine.tag_image(&id, &tag).await?;
+    Ok(id)
 }
