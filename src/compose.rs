@@ -46,6 +46,8 @@ pub struct StackRequest {
     /// Labels of everything that the stack makes in the engine.
     pub labels: BTreeMap<String, String>,
     pub limits: ServiceLimits,
+    /// Whether the engine knows a health check's `start_interval`; else it is left out.
+    pub start_interval: bool,
 }
 
 /// What kind of thing a path of the tree is.

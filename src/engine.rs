@@ -43,6 +43,8 @@ pub type Labels = BTreeMap<String, String>;
 
 /// The oldest API that has what a sandbox needs (Docker Engine 20.10).
 pub const MINIMUM_API: (usize, usize) = (1, 41);
+/// Docker Engine 25: the first that takes a health check's `start_interval`.
+const START_INTERVAL_API: (usize, usize) = (1, 44);
 
 /// How long the engine may take to begin an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
@@ -55,6 +57,7 @@ pub struct Engine {
     docker: Docker,
     slow: Docker,
     socket: String,
+    has_start_interval: bool,
 }
 
 /// Versions for the provenance; an empty text is a part that the engine does not name.
@@ -91,12 +94,18 @@ impl Engine {
         }
         let docker = docker.negotiate_version().await.map_err(unreachable)?;
         let slow = docker.clone().with_timeout(LONG_ANSWER_TIMEOUT);
-        Ok(Self { docker, slow, socket: socket.to_owned() })
+        let has_start_interval = numbers >= Some(START_INTERVAL_API);
+        Ok(Self { docker, slow, socket: socket.to_owned(), has_start_interval })
     }
 
     /// Returns the socket as it was given.
     pub fn socket(&self) -> &str {
         &self.socket
+    }
+
+    /// Returns whether a health check may have a `start_interval`: an older engine refuses the container.
+    pub fn has_start_interval(&self) -> bool {
+        self.has_start_interval
     }
 
     /// Returns the versions of the engine and its parts.

@@ -7,6 +7,7 @@ mod compose {
     mod corpus;
     mod docs;
     mod hostile;
+    mod ordinary;
     mod random;
 }
 mod support;

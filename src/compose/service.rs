@@ -75,7 +75,7 @@ pub(super) fn compile(
     }
     let mut has_health_check = false;
     if let Some(value) = read.get("healthcheck") {
-        let (check, there) = health_check(&place("healthcheck"), value, refusing);
+        let (check, there) = health_check(&place("healthcheck"), value, request, refusing);
         has_health_check = there;
         out.insert("healthcheck".into(), check);
     }
@@ -231,7 +231,7 @@ fn labels(at: &str, value: &Value, refusing: &mut Refusing) -> BTreeMap<String, 
     labels
 }
 
-fn health_check(at: &str, value: &Value, refusing: &mut Refusing) -> (Value, bool) {
+fn health_check(at: &str, value: &Value, request: &StackRequest, refusing: &mut Refusing) -> (Value, bool) {
     let read = known(at, value, keys::HEALTHCHECK, refusing);
     if read.get("disable").is_some_and(|value| value.as_bool() == Some(true)) {
         return (json!({"disable": true}), false);
@@ -244,7 +244,8 @@ fn health_check(at: &str, value: &Value, refusing: &mut Refusing) -> (Value, boo
         check.insert("test".into(), written_list(test));
     }
     for key in ["interval", "timeout", "start_period", "start_interval"] {
-        if let Some(value) = read.get(key).and_then(|value| text(&format!("{at}.{key}"), value, refusing)) {
+        let value = read.get(key).and_then(|value| text(&format!("{at}.{key}"), value, refusing));
+        if let Some(value) = value.filter(|_| key != "start_interval" || request.start_interval) {
             check.insert(key.into(), written(&value));
         }
     }

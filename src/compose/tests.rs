@@ -17,6 +17,7 @@ fn request() -> StackRequest {
         seccomp_on_host: "/seccomp.json".into(),
         labels: BTreeMap::new(),
         limits: ServiceLimits { memory_bytes: 1 << 30, cpu_millis: 1000, pids: 64, tmp_bytes: 1 << 20 },
+        start_interval: true,
     }
 }
 
@@ -125,6 +126,20 @@ fn a_dollar_is_written_so_that_compose_reads_it_as_it_is() {
     assert_eq!(api["environment"]["A"], "5$$");
     assert_eq!(api["labels"]["a"], "$${B}");
     assert_eq!(api["healthcheck"]["test"][1], "test $$A");
+}
+
+#[test]
+fn a_start_interval_is_left_out_for_an_engine_that_does_not_know_it() {
+    let check = json!({"interval": "30s", "start_interval": "1s"});
+    let file = json!({"services": {"api": {"healthcheck": check.clone()}}});
+    let compiled = |start_interval| {
+        let request = StackRequest { start_interval, ..request() };
+        let stack = compile(file.to_string().as_bytes(), &request).unwrap();
+        let compiled: Value = serde_json::from_slice(&stack.json).unwrap();
+        compiled["services"]["api"]["healthcheck"].clone()
+    };
+    assert_eq!(compiled(true), check);
+    assert_eq!(compiled(false), json!({"interval": "30s"}));
 }
 
 #[test]

@@ -60,6 +60,8 @@ impl Compose {
         let arguments = [
             "--ansi",
             "never",
+            "--progress",
+            "quiet",
             "--file",
             "-",
             "--project-name",

@@ -71,6 +71,7 @@ pub fn request(config: &[u8], tree: BTreeMap<String, TreePath>, named: &[&str]) 
         seccomp_on_host: "/var/lib/airlock/$7/seccomp.json".into(),
         labels: BTreeMap::from([("airlock.job".to_owned(), "7".to_owned())]),
         limits: ServiceLimits { memory_bytes: 1 << 30, cpu_millis: 2000, pids: 512, tmp_bytes: 64 << 20 },
+        start_interval: true,
     }
 }
 
@@ -87,13 +88,22 @@ pub fn paths(tree: &CommitTree) -> BTreeMap<String, TreePath> {
     paths
 }
 
+/// Returns an image that `scripts/bootstrap` made.
+pub fn base_image(key: &str) -> String {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/target/airlock-images.env");
+    let images = std::fs::read_to_string(path)
+        .unwrap_or_else(|e| panic!("`{path}` cannot be read ({e}): run scripts/bootstrap first"));
+    let line = images.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    line.unwrap_or_else(|| panic!("`{path}` has no {key}: run scripts/bootstrap again")).to_owned()
+}
+
 pub struct Bench {
-    engine: Engine,
+    pub engine: Engine,
     compose: Compose,
     helper: Digest,
-    name: String,
-    labels: Labels,
-    directory: tempfile::TempDir,
+    pub name: String,
+    pub labels: Labels,
+    pub directory: tempfile::TempDir,
 }
 
 impl Bench {
@@ -103,10 +113,7 @@ impl Bench {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("composetest-{}-{number}", std::process::id());
         let labels = BTreeMap::from([("airlock.test".to_owned(), name.clone())]);
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/target/airlock-images.env");
-        let images = std::fs::read_to_string(path)
-            .unwrap_or_else(|e| panic!("`{path}` cannot be read ({e}): run scripts/bootstrap first"));
-        let helper = images.lines().find_map(|line| line.strip_prefix("HELPER=")).unwrap();
+        let helper = base_image("HELPER");
         let helper = engine.resolve_image(&helper.parse().unwrap(), None, &mut |_| {}).await.unwrap().id;
         engine.create_tools_volume(&format!("{name}-tools"), &helper, &labels).await.unwrap();
         let program = concat!(
@@ -127,7 +134,7 @@ impl Bench {
             seccomp: SeccompProfile::shipped(),
             key: &self.name,
             labels: &self.labels,
-            ready_timeout: Duration::from_secs(10),
+            ready_timeout: Duration::from_secs(60),
             work_dir: self.directory.path(),
         }
     }
@@ -135,7 +142,7 @@ impl Bench {
     /// Removes the tools volume, and asserts that the resolver left nothing.
     pub async fn end(self) {
         self.engine.remove_volume(&format!("{}-tools", self.name)).await.unwrap();
-        for kind in ["container", "volume"] {
+        for kind in ["container", "volume", "network"] {
             let filter = format!("label=airlock.test={}", self.name);
             let mut list = std::process::Command::new("docker");
             list.args([kind, "ls", "--quiet", "--filter", &filter]);

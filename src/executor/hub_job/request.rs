@@ -53,5 +53,6 @@ pub(super) fn request(
             pids: limits.pids,
             tmp_bytes: limits.tmp_mib * MIB,
         },
+        start_interval: job.test.engine.has_start_interval(),
     })
 }

@@ -90,8 +90,12 @@ async fn a_statement_changed_after_signing() {
 #[tokio::test]
 async fn truncated_entries() {
     let bench = Bench::new().await;
-    let envelopes: Vec<Vec<u8>> =
-        bench.envelopes().iter().map(|json| json[..json.len() / 2].to_vec()).collect();
+    let mut envelopes = bench.envelopes();
+    for json in &mut envelopes {
+        // Counted from the payload: a DER signature has not always the same length.
+        let payload = json.windows(12).position(|part| part == b"\"signatures\"").unwrap();
+        json.truncate(payload / 2);
+    }
     bench.attest(&envelopes);
     refused("truncated_entries", &bench).await;
 }
