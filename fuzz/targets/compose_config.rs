@@ -26,6 +26,7 @@ fuzz_target!(|config: &[u8]| {
         seccomp_on_host: "/var/lib/airlock/$7/seccomp.json".into(),
         labels: BTreeMap::from([("airlock.job".to_owned(), "7".to_owned())]),
         limits: ServiceLimits { memory_bytes: 1 << 30, cpu_millis: 2000, pids: 512, tmp_bytes: 64 << 20 },
+        start_interval: true,
     };
     match compile(config, &request) {
         Ok(stack) => {
