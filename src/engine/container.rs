@@ -1,6 +1,8 @@
 //! Containers: created from a sealed sandbox, started, looked at, removed.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use bollard::models::ContainerCreateBody;
@@ -111,6 +113,15 @@ impl Engine {
                 error => Err(error),
             },
         }
+    }
+
+    /// Returns the container's addresses on its networks; one that does not run has none.
+    pub async fn container_addresses(&self, id: &ContainerId) -> Result<BTreeSet<Ipv4Addr>, EngineError> {
+        let found = self.docker.inspect_container(id.as_str(), None).await;
+        let what = || format!("look at the container `{}`", id.short());
+        let found = found.map_err(|e| EngineError::from_bollard(what(), e))?;
+        let networks = found.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+        Ok(networks.values().filter_map(|network| network.ip_address.as_deref()?.parse().ok()).collect())
     }
 
     /// Kills PID 1 and with it everything in the container; one that is stopped is left alone.

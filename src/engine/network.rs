@@ -3,7 +3,7 @@
 //! `--internal` alone is not closed on Docker Engine 20.10: the bridge has an address of the host's, and
 //! whoever is on the network reaches the host by it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 
 use bollard::models::NetworkCreateRequest;
@@ -16,8 +16,9 @@ use super::{Engine, EngineError, Labels};
 pub struct ClosedNetwork {
     pub id: String,
     pub name: String,
-    /// The address that the bridge would have if the host had one there.
-    pub gateway: Option<Ipv4Addr>,
+    /// Addresses on its link: what the bridge would have if the host had one there, and the next one, since
+    /// from engine 28 on the first container gets what was the gateway's. None: they are not known.
+    pub link: BTreeSet<Ipv4Addr>,
 }
 
 impl Engine {
@@ -57,11 +58,9 @@ impl Engine {
             .map_err(|e| EngineError::from_bollard(what, e))?;
         self.only_network_of_the_name(name, Some(&created.id)).await?;
         let configs = found.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
-        let gateway = configs.iter().find_map(|config| {
-            let named = config.gateway.as_deref().and_then(|text| text.parse().ok());
-            named.or_else(|| first_address(config.subnet.as_deref()?))
-        });
-        Ok(ClosedNetwork { id: created.id, name: name.to_owned(), gateway })
+        let named = configs.iter().filter_map(|config| config.gateway.as_deref()?.parse().ok());
+        let first = configs.iter().filter_map(|config| first_addresses(config.subnet.as_deref()?)).flatten();
+        Ok(ClosedNetwork { id: created.id, name: name.to_owned(), link: named.chain(first).collect() })
     }
 
     /// Returns every address that the host may have on the engine's bridges: the gateways of all networks,
@@ -100,11 +99,12 @@ impl Engine {
     }
 }
 
-/// The first usable address of a subnet, which the engine gives to its bridge.
-fn first_address(subnet: &str) -> Option<Ipv4Addr> {
+/// The first two usable addresses of a subnet: the engine gives one of them to its bridge if to any.
+fn first_addresses(subnet: &str) -> Option<[Ipv4Addr; 2]> {
     let (network, _) = subnet.split_once('/')?;
     let network: Ipv4Addr = network.parse().ok()?;
-    Some(Ipv4Addr::from(u32::from(network).checked_add(1)?))
+    let second = u32::from(network).checked_add(2)?;
+    Some([second - 1, second].map(Ipv4Addr::from))
 }
 
 #[cfg(test)]
@@ -112,8 +112,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_gateway_is_the_first_address() {
-        assert_eq!(first_address("172.20.0.0/16"), Some(Ipv4Addr::new(172, 20, 0, 1)));
-        assert_eq!(first_address("fd00::/64"), None);
+    fn the_first_addresses_are_those_after_the_networks_own() {
+        let addresses = [Ipv4Addr::new(172, 20, 0, 1), Ipv4Addr::new(172, 20, 0, 2)];
+        assert_eq!(first_addresses("172.20.0.0/16"), Some(addresses));
+        assert_eq!(first_addresses("255.255.255.254/31"), None);
+        assert_eq!(first_addresses("fd00::/64"), None);
     }
 }

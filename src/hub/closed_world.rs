@@ -27,6 +27,7 @@ const OUTSIDE: [&str; 5] =
 /// A name server's place outside, and the port that is tried where any answer counts.
 const OUTSIDE_SERVER: &str = "198.51.100.53";
 const ANY_PORT: u16 = 22;
+const LINK: &str = "the network's gateway";
 
 /// What belongs to this host and must not be reached.
 #[derive(Debug, Default)]
@@ -48,7 +49,6 @@ async fn probe(
     network: &ClosedNetwork,
     host: &HostFacts,
 ) -> Outcome<NetworkReport> {
-    let targets = targets(network, host);
     let sandbox = Sandbox::seal(SandboxSpec {
         image: parts.helper.clone(),
         user: parts.user,
@@ -66,6 +66,7 @@ async fn probe(
     parts.engine.remove_container_by_name(&name).await?;
     let container = parts.engine.create_container(&name, &sandbox).await?;
     parts.engine.start_container(&container).await?;
+    let targets = targets(network, &parts.engine.container_addresses(&container).await?, host);
     let mut argv = vec![TOOLS_BUSYBOX.to_owned(), "sh".into(), "-s".into(), "--".into()];
     let of = |way| targets.iter().filter(move |target| target.way == way).map(|t| t.address.clone());
     argv.push(of(Way::Connect).count().to_string());
@@ -85,7 +86,7 @@ async fn probe(
     }
     parts.engine.remove_container(&container).await?;
     let mut report = NetworkReport::parse(&network.name, &answer, &targets);
-    if network.gateway.is_none() {
+    if !targets.iter().any(|target| target.whose == LINK) {
         report = report.not_tried("the network's gateway cannot be reached: its address is not known");
     }
     let untried = host.addresses.len().saturating_sub(MAX_HOST_ADDRESSES);
@@ -95,16 +96,17 @@ async fn probe(
     Ok(report)
 }
 
-fn targets(network: &ClosedNetwork, host: &HostFacts) -> Vec<ForbiddenTarget> {
+/// Everything that must not answer; the probe's `own` addresses do and are nobody else's.
+fn targets(network: &ClosedNetwork, own: &BTreeSet<Ipv4Addr>, host: &HostFacts) -> Vec<ForbiddenTarget> {
     let mut targets: Vec<ForbiddenTarget> = Vec::new();
     let mut add = |address: String, whose, way| {
         if !targets.iter().any(|known| known.address == address && known.way == way) {
             targets.push(ForbiddenTarget { address, whose, way });
         }
     };
-    if let Some(gateway) = network.gateway {
-        add(SocketAddr::from((gateway, ANY_PORT)).to_string(), "the network's gateway", Way::Connect);
-        add(gateway.to_string(), "the network's gateway", Way::Ask);
+    for address in network.link.difference(own) {
+        add(SocketAddr::from((*address, ANY_PORT)).to_string(), LINK, Way::Connect);
+        add(address.to_string(), LINK, Way::Ask);
     }
     for address in host.addresses.iter().take(MAX_HOST_ADDRESSES) {
         add(SocketAddr::from((*address, ANY_PORT)).to_string(), "the host", Way::Connect);
@@ -190,16 +192,18 @@ mod tests {
 
     #[test]
     fn what_is_tried_covers_gateway_host_name_servers_and_the_world() {
-        let network =
-            ClosedNetwork { id: "1".into(), name: "n".into(), gateway: Some(Ipv4Addr::new(172, 20, 0, 1)) };
+        let link = [1, 2].map(|last| Ipv4Addr::new(172, 20, 0, last));
+        let network = ClosedNetwork { id: "1".into(), name: "n".into(), link: link.into() };
         let host = HostFacts {
             addresses: ["10.1.2.3", "2001:db8::7"].map(|text| text.parse().unwrap()).into(),
             name_servers: [Ipv4Addr::new(10, 0, 0, 53)].into(),
         };
-        let told: Vec<String> = targets(&network, &host)
-            .iter()
-            .map(|target| format!("{:?} {} ({})", target.way, target.address, target.whose))
-            .collect();
-        insta::assert_snapshot!(told.join("\n"));
+        let told = |own: Ipv4Addr| -> Vec<String> {
+            let targets = targets(&network, &[own].into(), &host);
+            targets.iter().map(|to| format!("{:?} {} ({})", to.way, to.address, to.whose)).collect()
+        };
+        insta::assert_snapshot!(told(link[1]).join("\n"));
+        // From engine 28 on the probe itself has what was the gateway's address.
+        assert_eq!(told(link[0])[0], "Connect 172.20.0.2:22 (the network's gateway)");
     }
 }

@@ -21,7 +21,7 @@ async fn probed(bench: &Bench, options: &[&str]) -> Vec<String> {
     arguments.push(&bench.name);
     let id = docker(&arguments);
     let gateway = docker(&["network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", &id]);
-    let network = ClosedNetwork { id, name: bench.name.clone(), gateway: gateway.parse().ok() };
+    let network = ClosedNetwork { id, name: bench.name.clone(), link: gateway.parse().into_iter().collect() };
     let measured = measure(&bench.parts(), &[network]).await.unwrap();
     assert!(!measured.holds());
     measured.failures()
