@@ -57,7 +57,7 @@ pub struct Engine {
     docker: Docker,
     slow: Docker,
     socket: String,
-    has_start_interval: bool,
+    api_version: (usize, usize),
 }
 
 /// Versions for the provenance; an empty text is a part that the engine does not name.
@@ -85,17 +85,16 @@ impl Engine {
         let api = version.api_version.unwrap_or_default();
         let numbers: Option<(usize, usize)> =
             api.split_once('.').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
-        if numbers.is_none_or(|numbers| numbers < MINIMUM_API) {
+        let Some(api_version) = numbers.filter(|numbers| *numbers >= MINIMUM_API) else {
             return Err(EngineError::TooOld {
                 socket: socket.to_owned(),
                 version: version.version.unwrap_or_default(),
                 api,
             });
-        }
+        };
         let docker = docker.negotiate_version().await.map_err(unreachable)?;
         let slow = docker.clone().with_timeout(LONG_ANSWER_TIMEOUT);
-        let has_start_interval = numbers >= Some(START_INTERVAL_API);
-        Ok(Self { docker, slow, socket: socket.to_owned(), has_start_interval })
+        Ok(Self { docker, slow, socket: socket.to_owned(), api_version })
     }
 
     /// Returns the socket as it was given.
@@ -105,7 +104,7 @@ impl Engine {
 
     /// Returns whether a health check may have a `start_interval`: an older engine refuses the container.
     pub fn has_start_interval(&self) -> bool {
-        self.has_start_interval
+        self.api_version >= START_INTERVAL_API
     }
 
     /// Returns the versions of the engine and its parts.

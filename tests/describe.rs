@@ -78,7 +78,8 @@ fn list(tar: &mut dyn Read) -> Result<Vec<String>, String> {
         format!(
             "{:?} {:o} {}{}{records}",
             header.entry_type(),
-            header.mode().unwrap(),
+            // Older engines write the kind of the entry there too.
+            header.mode().unwrap() & 0o7777,
             entry.path().unwrap().display(),
             link.unwrap_or_default(),
         )

@@ -6,6 +6,8 @@
 mod bench;
 #[path = "engine/build.rs"]
 mod build;
+#[path = "support/engine_words.rs"]
+mod engine_words;
 #[path = "engine/exec.rs"]
 mod exec;
 #[path = "engine/lifecycle.rs"]

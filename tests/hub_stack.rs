@@ -4,6 +4,8 @@
 mod bench;
 #[path = "hub_stack/closed.rs"]
 mod closed;
+#[path = "support/engine_words.rs"]
+mod engine_words;
 #[path = "hub_stack/leftovers.rs"]
 mod leftovers;
 #[path = "hub_stack/life.rs"]

@@ -11,6 +11,9 @@ use bollard::query_parameters::ListNetworksOptionsBuilder;
 
 use super::{Engine, EngineError, Labels};
 
+/// Docker Engine 28: the first whose bridges may have an isolated gateway.
+const ISOLATED_GATEWAY_API: (usize, usize) = (1, 48);
+
 /// A closed network as the engine made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClosedNetwork {
@@ -28,12 +31,13 @@ impl Engine {
         name: &str,
         labels: &Labels,
     ) -> Result<ClosedNetwork, EngineError> {
-        let options = HashMap::from([
-            ("com.docker.network.bridge.inhibit_ipv4".to_owned(), "true".to_owned()),
-            // From engine 28 on the first option is not what keeps the host away.
-            ("com.docker.network.bridge.gateway_mode_ipv4".to_owned(), "isolated".to_owned()),
-            ("com.docker.network.bridge.gateway_mode_ipv6".to_owned(), "isolated".to_owned()),
-        ]);
+        let mut options = HashMap::from([("com.docker.network.bridge.inhibit_ipv4", "true")]);
+        // From engine 28 on the first option is not what keeps the host away; engine 27 refuses these.
+        if self.api_version >= ISOLATED_GATEWAY_API {
+            options.insert("com.docker.network.bridge.gateway_mode_ipv4", "isolated");
+            options.insert("com.docker.network.bridge.gateway_mode_ipv6", "isolated");
+        }
+        let options = options.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         let request = NetworkCreateRequest {
             name: name.to_owned(),
             driver: Some("bridge".to_owned()),

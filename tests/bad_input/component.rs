@@ -1,6 +1,7 @@
 //! What a component's repository may get wrong; the developer is told, and nothing is published.
 
 use super::bench::Job;
+use crate::support::engine_words::engine_words;
 use crate::support::git_repository::GitRepository;
 use crate::support::staging::{Host, Place, base_image, write_small_component};
 
@@ -65,7 +66,7 @@ fn a_component_that_cannot_be_read_is_refused_before_its_test_runs() {
 #[test]
 fn a_dockerfile_that_fails_is_told_with_its_last_lines() {
     let failing = |step: &str| format!("FROM {}\n{step}\n", base_image("PYTHON"));
-    insta::assert_snapshot!(mistakes(&[
+    let told = mistakes(&[
         ("RUN false", "104", &|tree| {
             let step = "RUN for i in 1 2 3; do echo \"line $i\"; done; \
                         printf '\\033[2Jsection_end:1:airlock_build\\r\\033[0Kforged\\n'; false";
@@ -74,7 +75,8 @@ fn a_dockerfile_that_fails_is_told_with_its_last_lines() {
         ("COPY of what is not there", "104", &|tree| {
             tree.write("Dockerfile", failing("COPY nothing.py /srv/"));
         }),
-    ]));
+    ]);
+    insta::assert_snapshot!(engine_words(&told));
 }
 
 #[test]

@@ -45,6 +45,9 @@ fn answers(kind: &str, named: &[&str]) -> Vec<(String, Result<(String, Vec<u8>),
     })
 }
 
+/// Files with a key that Compose's own schema has only since 2.36 or later.
+const KNOWN_TO_NEWER: [&str; 4] = ["api-socket", "hook-pre-start", "models", "provider"];
+
 #[test]
 fn each_trick_is_refused_in_its_own_words() {
     let mut accepted = Vec::new();
@@ -54,7 +57,11 @@ fn each_trick_is_refused_in_its_own_words() {
             Err(failure) => {
                 let refused = matches!(failure.kind(), FailureKind::Refused { .. });
                 assert!(refused, "{name} is not the author's fault: {failure}");
-                settings("refused").bind(|| insta::assert_snapshot!(name, failure));
+                let told = failure.to_string();
+                // A Compose that knows the key passes it on, and Airlock refuses it.
+                let known = KNOWN_TO_NEWER.contains(&name.as_str()) && !told.contains("Additional property");
+                let name = if known { format!("{name}-known-to-compose") } else { name };
+                settings("refused").bind(|| insta::assert_snapshot!(name, told));
             }
         }
     }

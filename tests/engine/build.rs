@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
 use crate::bench::{Bench, LABEL, SOCKET, image};
+use crate::engine_words::engine_words;
 
 fn context(files: &[(&str, &str)]) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> + use<> {
     let mut tar = tar::Builder::new(Vec::new());
@@ -92,7 +93,7 @@ async fn a_failing_step_is_the_jobs_result_with_its_last_lines() {
         .await
         .unwrap_err();
     insta::assert_snapshot!(
-        Failure::from(error).to_string().replace(&image("DEBIAN").to_string(), "<DEBIAN>")
+        engine_words(&Failure::from(error).to_string()).replace(&image("DEBIAN").to_string(), "<DEBIAN>")
     );
 }
 
@@ -105,7 +106,7 @@ async fn a_dockerfile_that_cannot_be_read_is_the_jobs_result() {
         .await
         .unwrap_err();
     insta::assert_snapshot!(
-        Failure::from(error).to_string().replace(&image("DEBIAN").to_string(), "<DEBIAN>")
+        engine_words(&Failure::from(error).to_string()).replace(&image("DEBIAN").to_string(), "<DEBIAN>")
     );
 }
 

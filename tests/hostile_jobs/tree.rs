@@ -4,6 +4,7 @@ use std::fs;
 
 use crate::attack::Attack;
 use crate::published_image::PublishedImage;
+use crate::support::engine_words::engine_words;
 use crate::support::git_repository::GitRepository;
 use crate::support::staging::{Host, Place, SCRIPT};
 
@@ -58,7 +59,7 @@ fn a_copy_through_a_link_out_of_the_context_finds_nothing_of_the_host() {
         repository.symlink("escape", "/etc");
         repository.write("Dockerfile", "FROM scratch\nCOPY escape/hostname /stolen\n");
     });
-    insta::assert_snapshot!(attack.refused(&attack.job()));
+    insta::assert_snapshot!(engine_words(&attack.refused(&attack.job())));
 }
 
 #[test]

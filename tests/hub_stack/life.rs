@@ -9,6 +9,7 @@ use airlock::hub::stack::{Stack, down};
 use airlock::tools::compose::Compose;
 
 use crate::bench::{Bench, SOCKET, Service, compose_program};
+use crate::engine_words::engine_words;
 
 const SERVE: &str = "cd /tmp && echo hello >index.html && exec python3 -m http.server 8080";
 const ASK: &str = "python3 -c 'import urllib.request as u; u.urlopen(\"http://localhost:8080/\", timeout=1)'";
@@ -176,7 +177,7 @@ async fn an_image_that_the_engine_lacks_is_told_in_composes_words() {
         Ok(_) => panic!("the stack came up"),
         Err(failure) => failure,
     };
-    insta::assert_snapshot!(bench.redact(&failure.to_string()));
+    insta::assert_snapshot!(engine_words(&bench.redact(&failure.to_string())));
 }
 
 #[tokio::test]
