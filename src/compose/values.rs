@@ -21,7 +21,7 @@ pub(super) fn is_nothing(value: &Value) -> bool {
         Value::Null | Value::Bool(false) => true,
         Value::String(text) => text.is_empty(),
         Value::Array(items) => items.is_empty(),
-        Value::Object(map) => map.values().all(is_nothing),
+        Value::Object(map) => map.is_empty(),
         Value::Bool(true) | Value::Number(_) => false,
     }
 }

@@ -21,6 +21,13 @@ use crate::hub::stack::StackParts;
 use crate::job_log::printable;
 
 /// Where the helper image keeps Compose (`executor-config/helper-image`).
+/// Lines of Compose's own that are no part of why it stopped.
+const ADVICE: [&str; 2] = ["level=info", "level=warning"];
+/// How Compose, up to 2.26 and later, says that its schema does not have a key.
+const UNKNOWN_KEY: [&str; 2] = ["Additional property", "additional properties"];
+/// How Compose, up to 2.26 and later, says that a file is at a git or OCI remote: nothing is, in the sandbox.
+const REMOTE: [&str; 3] =
+    ["remote resource is disabled", "failed to access repository at", "failed to pull OCI resource"];
 const PROGRAM: &str = "/usr/local/bin/docker-compose";
 /// Most refusals that are told.
 const MAX_TOLD: usize = 30;
@@ -222,14 +229,18 @@ fn judge(file: &str, answer: Answer) -> Outcome<Vec<u8>> {
             .note("runner problem, not your script")),
         status => {
             let text = String::from_utf8_lossy(&answer.err);
-            let words: Vec<String> = text.lines().filter(|line| !line.contains("level=warning")).map(printable).collect();
+            let words: Vec<String> = text.lines().filter(|line| !ADVICE.iter().any(|word| line.contains(word))).map(printable).collect();
             let tail = words[words.len().saturating_sub(20)..].join("\n").replace(&format!("{TREE_IN_SANDBOX}/"), "");
             let why = if tail.is_empty() { format!("Compose ended with status {status}") } else { tail };
-            if why.contains("Additional property") {
-                let hint = "docs/compose.md names every key that a hub's file may have; Compose itself does not know this one";
-                return Err(refused(file, why, hint));
-            }
-            Err(refused(file, why, "run `docker compose config` on it: only what the hub's commit holds is read, and no variable is set"))
+            let says = |phrases: &[&str]| phrases.iter().any(|phrase| why.contains(phrase));
+            let hint = if says(&UNKNOWN_KEY) {
+                "docs/compose.md names every key that a hub's file may have; Compose itself does not know this one"
+            } else if says(&REMOTE) {
+                "`include` and `extends` take files of the hub's commit alone: commit the file, and name it there"
+            } else {
+                "run `docker compose config` on it: only what the hub's commit holds is read, and no variable is set"
+            };
+            Err(refused(file, why, hint))
         }
     }
 }
@@ -249,9 +260,11 @@ mod tests {
     #[test]
     fn every_end_of_the_program_has_its_own_words() {
         let too_large = Answer { too_large: true, ..answer(0) };
-        let words =
-            Answer { err: b"level=warning a\nopen /builds/hub/a: \x1b[2Jno\n".to_vec(), ..answer(15) };
-        let failures: Vec<String> = [too_large, answer(137), answer(127), answer(14), words]
+        let says = |words: &str| Answer { err: words.as_bytes().to_vec(), ..answer(15) };
+        let words = says("level=warning a\nopen /builds/hub/a: \x1b[2Jno\n");
+        let unknown = says("validating a.yaml: services.api additional properties 'k' not allowed\n");
+        let remote = says("level=info msg=\"fetch failed\"\nfailed to pull OCI resource \"r/a:1\": no\n");
+        let failures: Vec<String> = [too_large, answer(137), answer(127), answer(14), words, unknown, remote]
             .into_iter()
             .map(|answer| judge("compose.yaml", answer).unwrap_err().to_string())
             .collect();
