@@ -7,7 +7,7 @@ help:
 	@echo "make test        every test, once, in debug"
 	@echo "make fault-matrix   kill -9 at every single write of a delivery (about 20 minutes)"
 	@echo "make newer-engine   every test with Debian's newest Docker Engine and Compose, in namespaces of its own"
-	@echo "make check       formatting, lints, and dependencies where cargo-deny is there"
+	@echo "make check       formatting, lints, fuzz targets, and dependencies where cargo-deny is there"
 	@echo "make deny        dependencies: banned crates, licences, sources (installs cargo-deny under target/)"
 
 bootstrap:
@@ -29,6 +29,7 @@ newer-engine: bootstrap
 check:
 	cargo fmt --all --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo check --quiet --locked --manifest-path fuzz/Cargo.toml --target-dir target/fuzz-check
 	@scripts/deny --if-installed
 
 deny:
