@@ -134,7 +134,7 @@ impl Bench {
             seccomp: SeccompProfile::shipped(),
             key: &self.name,
             labels: &self.labels,
-            ready_timeout: Duration::from_secs(60),
+            ready_timeout: Duration::from_secs(180),
             work_dir: self.directory.path(),
         }
     }
