@@ -78,8 +78,7 @@ fn list(tar: &mut dyn Read) -> Result<Vec<String>, String> {
         format!(
             "{:?} {:o} {}{}{records}",
             header.entry_type(),
-            // Older engines write the kind of the entry there too.
-            header.mode().unwrap() & 0o7777,
+            header.mode().unwrap(),
             entry.path().unwrap().display(),
             link.unwrap_or_default(),
         )

@@ -58,8 +58,8 @@ impl Machine {
             .replace(text_of(directory.parent().expect("a directory")), "<parent>");
         let patterns = [
             (r"(?m)^  … .*\n", ""),
-            // Whether steps are told depends on the engine's version.
-            (r"(?m)^  \[[0-9]+/[0-9]+\] .*\n", ""),
+            // Newer engines tell the steps as well.
+            (r"(?m)^  \[2/3\] COPY app.py /srv/app.py\n  \[3/3\] RUN echo built > /srv/built\n", ""),
             (r"sandbox [0-9a-f]{12}", "sandbox <container>"),
             (r"\b[0-9]+(\.[0-9])? ([KM]iB|bytes)\b", "<size>"),
             (r"commit [0-9a-f]{12}\b", "commit <short>"),

@@ -27,7 +27,6 @@ const OUTSIDE: [&str; 5] =
 /// A name server's place outside, and the port that is tried where any answer counts.
 const OUTSIDE_SERVER: &str = "198.51.100.53";
 const ANY_PORT: u16 = 22;
-const LINK: &str = "the network's gateway";
 
 /// What belongs to this host and must not be reached.
 #[derive(Debug, Default)]
@@ -66,7 +65,8 @@ async fn probe(
     parts.engine.remove_container_by_name(&name).await?;
     let container = parts.engine.create_container(&name, &sandbox).await?;
     parts.engine.start_container(&container).await?;
-    let targets = targets(network, &parts.engine.container_addresses(&container).await?, host);
+    let own = parts.engine.container_addresses(&container).await?;
+    let targets = targets(network, &own, host);
     let mut argv = vec![TOOLS_BUSYBOX.to_owned(), "sh".into(), "-s".into(), "--".into()];
     let of = |way| targets.iter().filter(move |target| target.way == way).map(|t| t.address.clone());
     argv.push(of(Way::Connect).count().to_string());
@@ -86,7 +86,7 @@ async fn probe(
     }
     parts.engine.remove_container(&container).await?;
     let mut report = NetworkReport::parse(&network.name, &answer, &targets);
-    if !targets.iter().any(|target| target.whose == LINK) {
+    if network.link.is_subset(&own) {
         report = report.not_tried("the network's gateway cannot be reached: its address is not known");
     }
     let untried = host.addresses.len().saturating_sub(MAX_HOST_ADDRESSES);
@@ -105,8 +105,8 @@ fn targets(network: &ClosedNetwork, own: &BTreeSet<Ipv4Addr>, host: &HostFacts) 
         }
     };
     for address in network.link.difference(own) {
-        add(SocketAddr::from((*address, ANY_PORT)).to_string(), LINK, Way::Connect);
-        add(address.to_string(), LINK, Way::Ask);
+        add(SocketAddr::from((*address, ANY_PORT)).to_string(), "the network's gateway", Way::Connect);
+        add(address.to_string(), "the network's gateway", Way::Ask);
     }
     for address in host.addresses.iter().take(MAX_HOST_ADDRESSES) {
         add(SocketAddr::from((*address, ANY_PORT)).to_string(), "the host", Way::Connect);

@@ -17,6 +17,7 @@ use airlock::tools::compose::Compose;
 use serde_json::Value;
 
 use crate::support::git_repository::{GitRepository, hermetic_git};
+use crate::support::staging::base_image;
 
 const SOCKET: &str = "unix:///var/run/docker.sock";
 
@@ -75,6 +76,18 @@ pub fn request(config: &[u8], tree: BTreeMap<String, TreePath>, named: &[&str]) 
     }
 }
 
+/// Commits the files of a corpus as `<name>.yaml`, and fetches the commit; returns their names too.
+pub async fn corpus_tree(kind: &str) -> (Vec<String>, CommitTree) {
+    let mut repository = repository();
+    let files = corpus(kind);
+    for (name, path) in &files {
+        repository.write(&format!("{name}.yaml"), std::fs::read(path).unwrap());
+    }
+    repository.commit("corpus");
+    let tree = fetch(&repository).await;
+    (files.into_iter().map(|(name, _)| name).collect(), tree)
+}
+
 /// Every path of a commit, as the hub job gives them to the compiler.
 pub fn paths(tree: &CommitTree) -> BTreeMap<String, TreePath> {
     let mut paths = BTreeMap::new();
@@ -86,15 +99,6 @@ pub fn paths(tree: &CommitTree) -> BTreeMap<String, TreePath> {
         paths.insert(path.to_owned(), kind);
     }
     paths
-}
-
-/// Returns an image that `scripts/bootstrap` made.
-pub fn base_image(key: &str) -> String {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/target/airlock-images.env");
-    let images = std::fs::read_to_string(path)
-        .unwrap_or_else(|e| panic!("`{path}` cannot be read ({e}): run scripts/bootstrap first"));
-    let line = images.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-    line.unwrap_or_else(|| panic!("`{path}` has no {key}: run scripts/bootstrap again")).to_owned()
 }
 
 pub struct Bench {

@@ -12,7 +12,8 @@ use airlock::hub::stack::{STACK_LABEL, Stack, down};
 use airlock::job_log::{JobLog, LogStyle};
 use futures_util::stream::{self, StreamExt};
 
-use super::bench::{Bench, base_image, corpus, fetch, in_runtime, paths, repository, request};
+use super::bench::{Bench, corpus_tree, in_runtime, paths, request};
+use crate::support::staging::base_image;
 
 /// Stacks that stand beside each other, each with three networks of the engine's few.
 const AT_ONCE: usize = 4;
@@ -71,13 +72,7 @@ async fn run(
 #[test]
 fn ordinary_files_run() {
     in_runtime(async {
-        let mut repository = repository();
-        let files = corpus("ordinary");
-        for (name, path) in &files {
-            repository.write(&format!("{name}.yaml"), std::fs::read(path).unwrap());
-        }
-        repository.commit("corpus");
-        let tree = fetch(&repository).await;
+        let (names, tree) = corpus_tree("ordinary").await;
         let bench = Bench::new().await;
         let at = bench.directory.path();
         let plain = image(at, &bench.name, "");
@@ -89,7 +84,7 @@ fn ordinary_files_run() {
         let mut stacks = Vec::new();
         let parts = bench.parts();
         let resolver = Resolver::start(&parts, &tree).await.unwrap();
-        for (name, _) in files {
+        for name in names {
             let config = resolver.resolve(&format!("{name}.yaml")).await.unwrap();
             let mut request = request(&config, paths(&tree), &[]);
             for (service, image) in &mut request.images {

@@ -59,7 +59,11 @@ fn a_copy_through_a_link_out_of_the_context_finds_nothing_of_the_host() {
         repository.symlink("escape", "/etc");
         repository.write("Dockerfile", "FROM scratch\nCOPY escape/hostname /stolen\n");
     });
-    insta::assert_snapshot!(engine_words(&attack.refused(&attack.job())));
+    let told = attack.refused(&attack.job());
+    // Newer engines name what the file asks for, older ones what the link would lead to.
+    let newer = if told.contains("\"/escape/hostname\"") { "_by_newer_engines" } else { "" };
+    let golden = format!("a_copy_through_a_link_out_of_the_context_finds_nothing_of_the_host{newer}");
+    insta::assert_snapshot!(golden, engine_words(&told));
 }
 
 #[test]
