@@ -13,7 +13,7 @@ pub fn engine_words(text: &str) -> String {
         (r"daemon: No such image: (sha256:\w+)", "daemon: no such image: $1: No such image: $1"),
         (r"stream error: unexpected EOF", "stream error: Error processing tar file(unexpected EOF):"),
         (
-            r"(:|:  |services\.api) additional properties '(\w+)' not allowed",
+            r"(: |services\.api) additional properties '(\w+)' not allowed",
             "$1 Additional property $2 is not allowed",
         ),
         (r": {2,}Additional", ": (root) Additional"),
